@@ -1,0 +1,3 @@
+"""network-pipeline: network traffic as datasets."""
+
+__version__ = "0.1.0"

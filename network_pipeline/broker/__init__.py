@@ -1,0 +1,1 @@
+"""Messages from agents to processors, through Redis or RabbitMQ."""

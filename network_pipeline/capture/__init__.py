@@ -1,0 +1,1 @@
+"""Sources of frames: sockets today, rings and capture files beside them."""

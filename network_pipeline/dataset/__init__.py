@@ -1,0 +1,1 @@
+"""Messages to rows, rows to files."""

@@ -1,0 +1,1 @@
+"""Frames to values. Nothing here opens a socket, reads a clock or logs."""

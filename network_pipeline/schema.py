@@ -1,0 +1,280 @@
+"""The columns of a row, as one table.
+
+The CSV header, the validation of messages, the schema's version and the data dictionary derive
+from it. A column's place in a nested dict is its layer's name and the rest of its own:
+``tcp_options_mss`` is ``{"tcp": {"options": {"mss": ...}}}``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import NamedTuple
+
+
+class Column(NamedTuple):
+    """One column: its name, stored type, layer, tshark's name for it and its meaning."""
+
+    name: str
+    type: str
+    layer: str
+    tshark: str
+    meaning: str
+
+    @property
+    def path(self) -> tuple[str, ...]:
+        """Where the value stands in a nested dict, outermost key first."""
+        if self.layer == "message":
+            return (self.name,)
+        parts = self.name.removeprefix(self.layer + "_")
+        for group in _GROUPS:
+            if self.name.startswith(f"{self.layer}_{group}_"):
+                return (self.layer, group, parts.removeprefix(group + "_"))
+        return (self.layer, parts)
+
+
+#: Dicts inside a layer's dict, by name: TCP options, the DNS question and the DNS answers.
+_GROUPS = ("options", "qd", "an")
+
+#: Largest value of each integer type.
+INTEGER_LIMITS = {"uint8": 2**8 - 1, "uint16": 2**16 - 1, "uint32": 2**32 - 1, "uint64": 2**64 - 1}
+
+# fmt: off
+COLUMNS: tuple[Column, ...] = (
+    Column("source", "string", "message", "",
+           "name of the agent that captured the frame (SOURCE_HOST)"),
+    Column("session", "string", "message", "",
+           "UUID of one capture run; (session, frame_number) identifies a frame everywhere "
+           "and for ever"),
+    Column("frame_number", "uint64", "frame", "frame.number",
+           "1-based position in the session, gaps only where frames were lost and counted"),
+    Column("frame_time", "timestamp[ns, UTC]", "frame", "frame.time_epoch",
+           "capture time given by the source, never the time of decoding"),
+    Column("frame_interface", "string", "frame", "frame.interface_name",
+           "device name, or null for a file that names none"),
+    Column("frame_len", "uint32", "frame", "frame.len",
+           "bytes on the wire"),
+    Column("frame_caplen", "uint32", "frame", "frame.cap_len",
+           "bytes captured"),
+    Column("frame_error", "string", "frame", "",
+           "null, or LAYER:REASON for the first layer that could not be decoded (for example"
+           " tcp:truncated, ip:length)"),
+    Column("eth_dst", "mac", "eth", "eth.dst",
+           "destination address"),
+    Column("eth_src", "mac", "eth", "eth.src",
+           "source address"),
+    Column("eth_type", "uint16", "eth", "eth.type",
+           "EtherType as on the wire (0x8100 where a VLAN tag follows); null for an 802.3 "
+           "length field"),
+    Column("vlan_prio", "uint8", "vlan", "vlan.priority",
+           "outer 802.1Q/802.1ad tag: priority code point"),
+    Column("vlan_dei", "uint8", "vlan", "vlan.dei",
+           "drop eligible indicator"),
+    Column("vlan_id", "uint16", "vlan", "vlan.id",
+           "VLAN identifier"),
+    Column("vlan_type", "uint16", "vlan", "vlan.etype",
+           "EtherType that follows the tag"),
+    Column("vlan2_prio", "uint8", "vlan2", "vlan.priority",
+           "inner tag (QinQ), same fields"),
+    Column("vlan2_dei", "uint8", "vlan2", "vlan.dei",
+           "inner drop eligible indicator"),
+    Column("vlan2_id", "uint16", "vlan2", "vlan.id",
+           "inner VLAN identifier"),
+    Column("vlan2_type", "uint16", "vlan2", "vlan.etype",
+           "EtherType that follows the inner tag"),
+    Column("arp_hwtype", "uint16", "arp", "arp.hw.type",
+           "hardware type"),
+    Column("arp_ptype", "uint16", "arp", "arp.proto.type",
+           "protocol type"),
+    Column("arp_hwlen", "uint8", "arp", "arp.hw.size",
+           "hardware address length"),
+    Column("arp_plen", "uint8", "arp", "arp.proto.size",
+           "protocol address length"),
+    Column("arp_op", "uint16", "arp", "arp.opcode",
+           "1 request, 2 reply"),
+    Column("arp_hwsrc", "mac", "arp", "arp.src.hw_mac",
+           "sender hardware address (null unless 6 bytes)"),
+    Column("arp_psrc", "ipv4", "arp", "arp.src.proto_ipv4",
+           "sender protocol address (null unless 4 bytes)"),
+    Column("arp_hwdst", "mac", "arp", "arp.dst.hw_mac",
+           "target hardware address"),
+    Column("arp_pdst", "ipv4", "arp", "arp.dst.proto_ipv4",
+           "target protocol address"),
+    Column("ip_version", "uint8", "ip", "ip.version",
+           "always 4"),
+    Column("ip_ihl", "uint8", "ip", "ip.hdr_len",
+           "header length in 32-bit words (tshark prints bytes)"),
+    Column("ip_tos", "uint8", "ip", "ip.dsfield",
+           "DSCP and ECN byte"),
+    Column("ip_len", "uint16", "ip", "ip.len",
+           "total length in bytes, as in the header"),
+    Column("ip_id", "uint16", "ip", "ip.id",
+           "identification"),
+    Column("ip_flags", "uint8", "ip", "ip.flags",
+           "3 bits: reserved 4, DF 2, MF 1"),
+    Column("ip_frag", "uint16", "ip", "ip.frag_offset",
+           "fragment offset in 8-byte units (tshark prints bytes)"),
+    Column("ip_ttl", "uint8", "ip", "ip.ttl",
+           "time to live"),
+    Column("ip_proto", "uint8", "ip", "ip.proto",
+           "protocol number"),
+    Column("ip_chksum", "uint16", "ip", "ip.checksum",
+           "header checksum as on the wire"),
+    Column("ip_src", "ipv4", "ip", "ip.src",
+           "source address"),
+    Column("ip_dst", "ipv4", "ip", "ip.dst",
+           "destination address"),
+    Column("ip_options", "hex", "ip", "",
+           "raw option bytes, null when there are none"),
+    Column("ipv6_version", "uint8", "ipv6", "ipv6.version",
+           "always 6"),
+    Column("ipv6_tc", "uint8", "ipv6", "ipv6.tclass",
+           "traffic class"),
+    Column("ipv6_fl", "uint32", "ipv6", "ipv6.flow",
+           "flow label"),
+    Column("ipv6_plen", "uint16", "ipv6", "ipv6.plen",
+           "payload length"),
+    Column("ipv6_nh", "uint8", "ipv6", "ipv6.nxt",
+           "next header of the fixed header"),
+    Column("ipv6_hlim", "uint8", "ipv6", "ipv6.hlim",
+           "hop limit"),
+    Column("ipv6_src", "ipv6", "ipv6", "ipv6.src",
+           "source address (RFC 5952 text)"),
+    Column("ipv6_dst", "ipv6", "ipv6", "ipv6.dst",
+           "destination address"),
+    Column("ipv6_proto", "uint8", "ipv6", "",
+           "upper-layer protocol after the extension headers"),
+    Column("ipv6_frag", "uint16", "ipv6", "ipv6.fraghdr.offset",
+           "fragment offset in 8-byte units, null without a fragment header"),
+    Column("ipv6_more", "uint8", "ipv6", "ipv6.fraghdr.more",
+           "more-fragments bit, null without a fragment header"),
+    Column("ipv6_frag_id", "uint32", "ipv6", "ipv6.fraghdr.ident",
+           "fragment identification"),
+    Column("icmp_type", "uint8", "icmp", "icmp.type",
+           "ICMPv4 type"),
+    Column("icmp_code", "uint8", "icmp", "icmp.code",
+           "code"),
+    Column("icmp_chksum", "uint16", "icmp", "icmp.checksum",
+           "checksum"),
+    Column("icmp_id", "uint16", "icmp", "icmp.ident",
+           "identifier, for types that carry one (0, 8, 13-18)"),
+    Column("icmp_seq", "uint16", "icmp", "icmp.seq",
+           "sequence number, likewise"),
+    Column("icmpv6_type", "uint8", "icmpv6", "icmpv6.type",
+           "ICMPv6 type"),
+    Column("icmpv6_code", "uint8", "icmpv6", "icmpv6.code",
+           "code"),
+    Column("icmpv6_chksum", "uint16", "icmpv6", "icmpv6.checksum",
+           "checksum"),
+    Column("icmpv6_id", "uint16", "icmpv6", "icmpv6.echo.identifier",
+           "identifier, for types 128 and 129"),
+    Column("icmpv6_seq", "uint16", "icmpv6", "icmpv6.echo.sequence_number",
+           "sequence number, likewise"),
+    Column("icmpv6_target", "ipv6", "icmpv6", "icmpv6.nd.ns.target_address",
+           "target address of a neighbour solicitation or advertisement (136: "
+           "icmpv6.nd.na.target_address)"),
+    Column("tcp_sport", "uint16", "tcp", "tcp.srcport",
+           "source port"),
+    Column("tcp_dport", "uint16", "tcp", "tcp.dstport",
+           "destination port"),
+    Column("tcp_seq", "uint32", "tcp", "tcp.seq_raw",
+           "sequence number as on the wire"),
+    Column("tcp_ack", "uint32", "tcp", "tcp.ack_raw",
+           "acknowledgment number as on the wire"),
+    Column("tcp_dataofs", "uint8", "tcp", "tcp.hdr_len",
+           "header length in 32-bit words (tshark prints bytes)"),
+    Column("tcp_reserved", "uint8", "tcp", "tcp.flags.res",
+           "3 reserved bits"),
+    Column("tcp_flags", "uint16", "tcp", "tcp.flags",
+           "9 bits: FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, NS 256"),
+    Column("tcp_window", "uint16", "tcp", "tcp.window_size_value",
+           "window, unscaled"),
+    Column("tcp_chksum", "uint16", "tcp", "tcp.checksum",
+           "checksum"),
+    Column("tcp_urgptr", "uint16", "tcp", "tcp.urgent_pointer",
+           "urgent pointer"),
+    Column("tcp_payload_len", "uint32", "tcp", "tcp.len",
+           "payload bytes by the IP length, also where fewer were captured"),
+    Column("tcp_options_mss", "uint16", "tcp", "tcp.options.mss_val",
+           "maximum segment size"),
+    Column("tcp_options_wscale", "uint8", "tcp", "tcp.options.wscale.shift",
+           "window scale shift"),
+    Column("tcp_options_sackok", "uint8", "tcp", "tcp.options.sack_perm",
+           "1 where SACK-permitted is present"),
+    Column("tcp_options_sack", "string", "tcp", "tcp.options.sack_le",
+           "SACK blocks as left-right;left-right"),
+    Column("tcp_options_tsval", "uint32", "tcp", "tcp.options.timestamp.tsval",
+           "timestamp value"),
+    Column("tcp_options_tsecr", "uint32", "tcp", "tcp.options.timestamp.tsecr",
+           "timestamp echo reply"),
+    Column("tcp_options_raw", "hex", "tcp", "tcp.options",
+           "all option bytes, null when there are none"),
+    Column("udp_sport", "uint16", "udp", "udp.srcport",
+           "source port"),
+    Column("udp_dport", "uint16", "udp", "udp.dstport",
+           "destination port"),
+    Column("udp_len", "uint16", "udp", "udp.length",
+           "length in the header"),
+    Column("udp_chksum", "uint16", "udp", "udp.checksum",
+           "checksum"),
+    Column("dns_id", "uint16", "dns", "dns.id",
+           "transaction id"),
+    Column("dns_qr", "uint8", "dns", "dns.flags.response",
+           "0 query, 1 response"),
+    Column("dns_opcode", "uint8", "dns", "dns.flags.opcode",
+           "opcode"),
+    Column("dns_aa", "uint8", "dns", "dns.flags.authoritative",
+           "authoritative answer"),
+    Column("dns_tc", "uint8", "dns", "dns.flags.truncated",
+           "truncated"),
+    Column("dns_rd", "uint8", "dns", "dns.flags.recdesired",
+           "recursion desired"),
+    Column("dns_ra", "uint8", "dns", "dns.flags.recavail",
+           "recursion available"),
+    Column("dns_z", "uint8", "dns", "dns.flags.z",
+           "reserved bit"),
+    Column("dns_ad", "uint8", "dns", "dns.flags.authenticated",
+           "authentic data"),
+    Column("dns_cd", "uint8", "dns", "dns.flags.checkdisable",
+           "checking disabled"),
+    Column("dns_rcode", "uint8", "dns", "dns.flags.rcode",
+           "response code (low 4 bits)"),
+    Column("dns_qdcount", "uint16", "dns", "dns.count.queries",
+           "questions"),
+    Column("dns_ancount", "uint16", "dns", "dns.count.answers",
+           "answers"),
+    Column("dns_nscount", "uint16", "dns", "dns.count.auth_rr",
+           "authority records"),
+    Column("dns_arcount", "uint16", "dns", "dns.count.add_rr",
+           "additional records"),
+    Column("dns_qd_qname", "string", "dns", "dns.qry.name",
+           "name of the first question, without the trailing dot, non-printable bytes as "
+           r"\DDD"),
+    Column("dns_qd_qtype", "uint16", "dns", "dns.qry.type",
+           "its type"),
+    Column("dns_qd_qclass", "uint16", "dns", "dns.qry.class",
+           "its class, as on the wire"),
+    Column("dns_an_rrname", "string", "dns", "dns.resp.name",
+           "names of the answers, joined by ;"),
+    Column("dns_an_type", "string", "dns", "dns.resp.type",
+           "types of the answers as numbers, joined by ;"),
+    Column("dns_an_ttl", "string", "dns", "dns.resp.ttl",
+           "time to live of the answers, joined by ;"),
+    Column("dns_an_rdata", "string", "dns", "dns.a, dns.aaaa, dns.cname",
+           "data of the answers, joined by ; (addresses and names as text, other types as "
+           "hex)"),
+    Column("raw_len", "uint32", "raw", "",
+           "payload bytes captured above the last decoded header of layers 2 to 4 (DNS bytes"
+           " count as payload)"),
+    Column("raw_load", "hex", "raw", "tcp.payload, udp.payload, data",
+           "those bytes, cut to the payload limit that the user set"),
+    Column("padding_load", "hex", "padding", "eth.padding, eth.trailer",
+           "bytes after the end that the IP or ARP length gives"),
+)
+# fmt: on
+
+COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)
+
+#: Changes when a column's name, type or place changes; a message and its reader must agree on it.
+SCHEMA_VERSION = hashlib.sha256(
+    "\n".join(f"{column.name}\t{column.type}" for column in COLUMNS).encode()
+).hexdigest()[:16]

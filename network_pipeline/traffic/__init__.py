@@ -1,0 +1,1 @@
+"""Traffic to try the pipeline with: senders, listeners and hand-made frames."""
