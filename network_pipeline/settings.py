@@ -133,7 +133,11 @@ def broker_url(text: str) -> str:
 
 @dataclass(frozen=True)
 class Option:
-    """One option of a command. ``shown`` overrides how ``--help`` writes the default."""
+    """One option of a command.
+
+    ``shown`` overrides how ``--help`` writes the default; a ``repeatable`` flag's values are joined
+    by commas; the value of a ``secret`` one is never quoted in an error.
+    """
 
     name: str
     variable: str
@@ -149,6 +153,12 @@ class Option:
     def flag(self) -> str:
         """The flag, as in ``--save-after-num``."""
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def described(self) -> str:
+        """The text of ``--help``: what it is, its variable and its default."""
+        default = self.shown or self.default
+        return f"{self.help} [{self.variable}; default: {default}]"
 
     def value(self, given: str | None, variables: Mapping[str, str]) -> Any:
         """Return the parsed value: of the flag, else of the variable, else of the default.
@@ -325,11 +335,11 @@ def broker_settings(values: Mapping[str, Any]) -> BrokerSettings:
     )
 
 
-def capture_settings(values: Mapping[str, Any], protocol: str) -> CaptureSettings:
-    """Build from the parsed values of ``CAPTURE_OPTIONS``; ``protocol`` gives the filter."""
+def capture_settings(values: Mapping[str, Any]) -> CaptureSettings:
+    """Build from the parsed values of ``CAPTURE_OPTIONS``."""
     return CaptureSettings(
         devices=values["device"],
-        filter=values["filter"] or DEFAULT_FILTERS[protocol],
+        filter=values["filter"],
         source=values["source"] or socket.gethostname(),
         stop_after_num=values["stop_after_num"],
     )
