@@ -1,0 +1,134 @@
+"""The agent: takes frames from a source, decodes each, and hands it to the publisher.
+
+Neither side makes it wait: the source queues frames in a thread of its own, the publisher sends
+messages in another. It ends in the order of a frame's life: the source stops, the frames that
+wait are published, the publisher sends what it holds. Every frame that was captured is then
+published, or it is in exactly one count of losses::
+
+    captured = published + shed + kernel_dropped
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+import uuid
+from typing import Protocol
+
+from network_pipeline import message
+from network_pipeline.capture.source import Source, SourceCounts
+from network_pipeline.decode.nested import decode
+from network_pipeline.errors import NetworkPipelineError
+from network_pipeline.frames import Frame
+from network_pipeline.message import Message
+from network_pipeline.metrics import Counters
+
+#: Longest time until a signal to stop is seen, and between two readings of the source's counts.
+READ_SECONDS = 0.25
+#: How long the publisher may take at the end to send what it holds.
+DRAIN_SECONDS = 30.0
+#: Losses are reported at most this often.
+LOSS_REPORT_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+
+
+class Publisher(Protocol):
+    """What the agent needs of :class:`network_pipeline.broker.publisher.Publisher`."""
+
+    def publish(self, message: Message) -> bool:
+        """Take a message without waiting; False: it was shed, and counted so."""
+
+    def stop(self, timeout: float) -> int:
+        """Send what waits, for up to ``timeout`` seconds; return how many were left, and shed."""
+
+
+def new_session() -> str:
+    """Return the id of a new capture run."""
+    return str(uuid.uuid4())
+
+
+class Agent:
+    """Runs one capture session.
+
+    ``counters`` has the names captured, kernel_dropped, shed and published; the publisher adds to
+    the last two of the same. The source is open before :meth:`run` (it needs root, which is then
+    given up) and the publisher started (it needs none); run stops both::
+
+        source.open(); drop_root(user); publisher.start(); agent.run(stop)
+
+    With ``stop_after_num`` the session ends after that many frames; the source takes in no more.
+    """
+
+    def __init__(  # noqa: PLR0913  wired by name, in one place
+        self,
+        source: Source,
+        publisher: Publisher,
+        counters: Counters,
+        *,
+        source_name: str,
+        session: str,
+        stop_after_num: int = 0,
+    ) -> None:
+        self._source = source
+        self._publisher = publisher
+        self._counters = counters
+        self._name = source_name
+        self._session = session
+        self._stop_after_num = stop_after_num
+        self._counted = SourceCounts(0, 0, 0)
+        self._reported_losses = 0
+        self._report_due = 0.0
+
+    def run(self, stop: threading.Event) -> None:
+        """Capture until ``stop`` is set, the session is complete, or no device is left.
+
+        Raises:
+            CaptureError: no device is left. What was captured before is published.
+            NetworkPipelineError: frames could not be published before the time to end was over.
+        """
+        try:
+            while not (stop.is_set() or self._is_complete()):
+                self._publish(self._source.read(READ_SECONDS))
+                self._count()
+        finally:
+            self._finish()
+
+    def _is_complete(self) -> bool:
+        numbered = self._counted.captured - self._counted.kernel_dropped
+        return 0 < self._stop_after_num <= numbered
+
+    def _publish(self, frames: list[Frame]) -> None:
+        for frame in frames:
+            nested = decode(frame)
+            self._publisher.publish(
+                message.encode(nested, source=self._name, session=self._session)
+            )
+
+    def _count(self) -> None:
+        """Add what the source counted since the last time."""
+        counts = self._source.counts()
+        for name in SourceCounts._fields:
+            self._counters.add(name, getattr(counts, name) - getattr(self._counted, name))
+        self._counted = counts
+        self._report_losses()
+
+    def _report_losses(self) -> None:
+        losses = self._counters["shed"] + self._counters["kernel_dropped"]
+        if losses > self._reported_losses and time.monotonic() >= self._report_due:
+            _log.warning("frames are being lost, too many to keep up with: %s", self._counters)
+            self._reported_losses = losses
+            self._report_due = time.monotonic() + LOSS_REPORT_SECONDS
+
+    def _finish(self) -> None:
+        self._source.stop()
+        while frames := self._source.read(0):
+            self._publish(frames)
+        self._count()
+        left = self._publisher.stop(DRAIN_SECONDS)
+        if left:
+            raise NetworkPipelineError(
+                f"{left} captured frames are lost: the broker did not take them within "
+                f"{DRAIN_SECONDS:g} seconds"
+            )

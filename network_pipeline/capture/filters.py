@@ -1,0 +1,283 @@
+"""Kernel filters: classic BPF programs, put together from parts that libpcap compiles.
+
+Texts are never joined, programs are. libpcap compiles the user's filter and the exclusion of the
+broker's traffic each on its own, so that neither can change the other: no parenthesis escapes,
+and ``vlan``, which shifts the offsets of all that follows it in a text, shifts nothing of ours.
+The parts run in this order, and all but the last can only reject:
+
+1. the outgoing copy of a frame on a loopback device, where the kernel shows each frame twice;
+2. frames of a hardware type that cannot be decoded; on the device ``any`` the type also chooses
+   between the next parts as compiled for Ethernet and as compiled for bare IP;
+3. the broker's traffic, also inside VLAN tags that are still in the frame;
+4. the user's filter, which decides.
+
+All jumps of BPF are relative, so a program runs the same wherever it stands.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import ipaddress
+import os
+import re
+import socket
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from network_pipeline.capture.devices import LINK_TYPES, LOOPBACK
+from network_pipeline.errors import BrokerUnreachable, CaptureError
+from network_pipeline.frames import LinkType
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+#: Most instructions that a socket filter may have (linux/bpf_common.h, BPF_MAXINSNS).
+MAX_INSTRUCTIONS = 4096
+
+
+class Instruction(NamedTuple):
+    """One instruction of classic BPF (linux/filter.h, struct sock_filter)."""
+
+    code: int
+    jump_true: int
+    jump_false: int
+    k: int
+
+
+Program = tuple[Instruction, ...]
+
+_LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
+_JUMP = 0x05  # BPF_JMP | BPF_JA
+_JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
+_RETURN = 0x06  # BPF_RET | BPF_K
+
+# What the kernel knows about a frame beside its bytes, loaded as if from these offsets (SKF_AD_*).
+_PACKET_TYPE = 0xFFFFF000 + 4
+_HARDWARE_TYPE = 0xFFFFF000 + 28
+
+_PACKET_OUTGOING = 4
+_SO_ATTACH_FILTER = 26
+
+#: The number that a program returns is how many bytes of the frame to keep: all of them.
+ACCEPT = Instruction(_RETURN, 0, 0, 0xFFFFFFFF)
+REJECT = Instruction(_RETURN, 0, 0, 0)
+
+LOOPBACK_OUTGOING: Program = (
+    Instruction(_LOAD_WORD, 0, 0, _HARDWARE_TYPE),
+    Instruction(_JUMP_EQUAL, 0, 3, LOOPBACK),
+    Instruction(_LOAD_WORD, 0, 0, _PACKET_TYPE),
+    Instruction(_JUMP_EQUAL, 0, 1, _PACKET_OUTGOING),
+    ACCEPT,
+    REJECT,
+)
+
+#: libpcap's own numbers of the link types; for bare IP it is not the registry's.
+_DLT = {LinkType.ETHERNET: 1, LinkType.RAW: 12}
+_SNAPSHOT_BYTES = 262_144
+
+
+# -- what to filter --------------------------------------------------------------------------------
+
+
+def broker_filter(endpoints: Iterable[tuple[str, int]]) -> str:
+    """Return the libpcap text that matches all TCP traffic with these hosts and ports.
+
+    Hosts are resolved to every address they have now. Empty without endpoints.
+
+    Raises:
+        BrokerUnreachable: a host name has no address.
+    """
+    # "and" and "or" bind equally in this language, so each term stands in its parentheses.
+    return " or ".join(
+        f"(tcp port {port} and ({' or '.join(f'host {address}' for address in _addresses(host))}))"
+        for host, port in endpoints
+    )
+
+
+def _addresses(host: str) -> list[str]:
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:  # UnicodeError: no host name could be like that
+        raise BrokerUnreachable(f"the broker's host {host!r} has no address: {error}") from None
+    # A zone (fe80::1%eth0) is no part of what is on the wire.
+    addresses = {ipaddress.ip_address(str(entry[4][0]).partition("%")[0]) for entry in found}
+    return sorted(_reached_at(address) for address in addresses)
+
+
+def _reached_at(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
+    """Return where a connection to this address goes; 0.0.0.0 and :: lead to loopback."""
+    if address.is_unspecified:
+        return "127.0.0.1" if address.version == 4 else "::1"
+    return str(address)
+
+
+def device_program(user: str, broker: str, link_type: LinkType, device: str) -> Program:
+    """Return the whole filter of one device.
+
+    ``user`` is a filter as tcpdump takes it, ``broker`` what :func:`broker_filter` gave.
+
+    Raises:
+        CaptureError: libpcap is missing, or the filter does not compile for this device.
+    """
+    return _whole({link_type: _filtered(user, broker, link_type, device)})
+
+
+def any_program(user: str, broker: str) -> Program:
+    """Return the filter for all devices at once.
+
+    A filter that cannot match bare IP, such as ``arp``, leaves out the tunnel devices.
+
+    Raises:
+        CaptureError: libpcap is missing, or the filter does not compile for Ethernet.
+    """
+    programs = {LinkType.ETHERNET: _filtered(user, broker, LinkType.ETHERNET, "lo")}
+    with contextlib.suppress(CaptureError):
+        programs[LinkType.RAW] = _filtered(user, broker, LinkType.RAW, "lo")
+    return _whole(programs)
+
+
+def _whole(programs: Mapping[LinkType, Program]) -> Program:
+    """Choose by the frame's hardware type; what has no program is rejected."""
+    chosen: Program = (REJECT,)
+    for link_type, program in programs.items():
+        kinds = [kind for kind, begins in LINK_TYPES.items() if begins is link_type]
+        chosen = _among(kinds, program, chosen)
+    return _unless(LOOPBACK_OUTGOING, chosen)
+
+
+def _filtered(user: str, broker: str, link_type: LinkType, device: str) -> Program:
+    program = compile_filter(user, link_type, device)
+    if broker:
+        # The kernel takes the outer tag off what it receives, not off what is sent with one.
+        tags = ("", "vlan and ", "vlan and vlan and ") if link_type is LinkType.ETHERNET else ("",)
+        for tag in tags:
+            program = _unless(compile_filter(f"{tag}({broker})", link_type), program)
+    return program
+
+
+# -- programs from programs ------------------------------------------------------------------------
+
+
+def _unless(excluded: Program, rest: Program) -> Program:
+    """Reject what ``excluded`` accepts and leave all else to ``rest``."""
+    return (*_returns_replaced(excluded), *rest)
+
+
+def _returns_replaced(program: Program) -> Iterator[Instruction]:
+    for position, instruction in enumerate(program):
+        if instruction.code != _RETURN:
+            yield instruction
+        elif instruction.k:
+            yield REJECT
+        else:
+            yield Instruction(_JUMP, 0, 0, len(program) - position - 1)
+
+
+def _among(hardware_types: Sequence[int], program: Program, rest: Program) -> Program:
+    """Leave frames of these hardware types to ``program`` and all others to ``rest``."""
+    count = len(hardware_types)
+    tests = (
+        Instruction(_JUMP_EQUAL, count - position, 0, kind)
+        for position, kind in enumerate(hardware_types)
+    )
+    load = Instruction(_LOAD_WORD, 0, 0, _HARDWARE_TYPE)
+    return (load, *tests, Instruction(_JUMP, 0, 0, len(program)), *program, *rest)
+
+
+# -- libpcap and the kernel ------------------------------------------------------------------------
+
+
+def compile_filter(text: str, link_type: LinkType, device: str | None = None) -> Program:
+    """Compile a filter as tcpdump writes it (man pcap-filter).
+
+    The kernel takes a VLAN tag off the frame before a packet socket sees it. libpcap knows how to
+    ask for it there, but only on an open device: so a filter about tags is compiled on
+    ``device``, which takes CAP_NET_RAW and a device that is up.
+
+    Raises:
+        CaptureError: libpcap is missing, or says no; its message is quoted.
+    """
+    pcap = _libpcap()
+    if link_type is not LinkType.ETHERNET or not re.search(r"\bvlan\b", text):
+        device = None
+    with _handle(pcap, link_type, device) as handle:
+        if device and pcap.pcap_activate(handle) < 0:
+            raise CaptureError(f"filter {text!r} on {device}: {_message(pcap, handle)}")
+        return _compiled(pcap, handle, text)
+
+
+@contextlib.contextmanager
+def _handle(pcap: ModuleType, link_type: LinkType, device: str | None) -> Iterator[Any]:
+    """Open libpcap on a device, or for a link type and no device."""
+    reason = ctypes.create_string_buffer(pcap.PCAP_ERRBUF_SIZE)
+    if device:
+        handle = pcap.pcap_create(os.fsencode(device), reason)
+    else:
+        handle = pcap.pcap_open_dead(_DLT[link_type], _SNAPSHOT_BYTES)
+    if not handle:
+        raise CaptureError(f"libpcap failed: {reason.value.decode(errors='replace')}")
+    try:
+        yield handle
+    finally:
+        pcap.pcap_close(handle)
+
+
+def _message(pcap: ModuleType, handle: Any) -> str:
+    text: bytes = pcap.pcap_geterr(handle)
+    return text.decode(errors="replace")
+
+
+def _compiled(pcap: ModuleType, handle: Any, text: str) -> Program:
+    compiled = pcap.bpf_program()
+    if pcap.pcap_compile(handle, ctypes.byref(compiled), os.fsencode(text), 1, -1) != 0:
+        raise CaptureError(f"filter {text!r}: {_message(pcap, handle)}")
+    try:
+        return tuple(
+            _whole_frame(Instruction(one.code, one.jt, one.jf, one.k & 0xFFFFFFFF))
+            for one in compiled.bf_insns[: compiled.bf_len]
+        )
+    finally:
+        pcap.pcap_freecode(ctypes.byref(compiled))
+
+
+def _whole_frame(instruction: Instruction) -> Instruction:
+    return ACCEPT if instruction.code == _RETURN and instruction.k else instruction
+
+
+def _libpcap() -> ModuleType:
+    try:
+        from scapy.libs import winpcapy  # noqa: PLC0415  importing it loads the library
+    except OSError:
+        raise CaptureError("libpcap is missing: apt-get install libpcap0.8") from None
+    return winpcapy
+
+
+def attach(sock: socket.socket, program: Program) -> None:
+    """Make the kernel run a program on every frame for this socket, in place of an earlier one.
+
+    Raises:
+        CaptureError: the program is too long.
+    """
+    if len(program) > MAX_INSTRUCTIONS:
+        raise _too_long(program)
+    code = ctypes.create_string_buffer(b"".join(struct.pack("=HBBI", *one) for one in program))
+    try:
+        sock.setsockopt(
+            socket.SOL_SOCKET,
+            _SO_ATTACH_FILTER,
+            struct.pack("@HP", len(program), ctypes.addressof(code)),
+        )
+    except OSError as error:
+        if error.errno != errno.ENOMEM:  # net.core.optmem_max
+            raise
+        raise _too_long(program) from None
+
+
+def _too_long(program: Program) -> CaptureError:
+    return CaptureError(
+        f"the filter is too long for the kernel: {len(program)} instructions; "
+        "write it shorter, for example with 'net' in place of many 'host'"
+    )

@@ -1,0 +1,58 @@
+"""Gives root up for good, once what needs it is open.
+
+The C library changes the user ids of all threads together, so it holds for threads that run
+already. A process that does not run as root keeps what it has: it was given CAP_NET_RAW on purpose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+
+from network_pipeline.errors import CaptureError
+
+#: The user and the group that own nothing.
+NOBODY = (65534, 65534)
+
+_PR_SET_NO_NEW_PRIVS = 38
+
+
+def drop_root(user: tuple[int, int] | None) -> str:
+    """Become ``user`` (user id, group id), or nobody where that is None or root itself.
+
+    All capabilities go with root; programs that this thread, or one started later, may run cannot
+    win it back by set-user-id. Open sockets stay. Returns what was done, for the log; empty if the
+    process is not root.
+
+    Raises:
+        CaptureError: root cannot be given up; to go on with it would be unsafe.
+    """
+    if os.geteuid() != 0:
+        return ""
+    uid, gid = user if user and user[0] != 0 else NOBODY
+    try:
+        os.setgroups([])
+        os.setresgid(gid, gid, gid)
+        os.setresuid(uid, uid, uid)
+    except OSError as error:
+        raise CaptureError(
+            f"cannot give root up for user {uid}: {error.strerror}; "
+            "run as another user, with CAP_NET_RAW alone"
+        ) from None
+    _forbid_new_privileges()
+    _verify(uid, gid)
+    return f"gave up root, now user {uid} and group {gid}"
+
+
+def _forbid_new_privileges() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
+        raise CaptureError(f"cannot forbid new privileges: {os.strerror(ctypes.get_errno())}")
+
+
+def _verify(uid: int, gid: int) -> None:
+    with contextlib.suppress(PermissionError):
+        os.setresuid(0, 0, 0)
+    if os.getresuid() != (uid, uid, uid) or os.getresgid() != (gid, gid, gid) or os.getgroups():
+        raise CaptureError("root was given up and could be taken back")

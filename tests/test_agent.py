@@ -1,0 +1,232 @@
+"""The agent between a real sniffer and a recorder of messages."""
+
+from __future__ import annotations
+
+import json
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from network_pipeline import message
+from network_pipeline.agent import Agent, new_session
+from network_pipeline.capture.frame_queue import BATCH_FRAMES
+from network_pipeline.capture.source import Source
+from network_pipeline.errors import CaptureError, NetworkPipelineError
+from network_pipeline.message import Message
+from network_pipeline.metrics import Counters
+from tests import netns
+from tests.capture.sniffing import awaited, sniffing
+
+SESSION = "6b1a2c7e-2a53-4f8e-9c53-1d2a8f0f1b11"
+
+
+class Recorder:
+    """Takes up to ``room`` messages and confirms them, as far as they are not ``kept``, at stop."""
+
+    def __init__(self, counters: Counters, *, room: int = 1_000_000, kept: int = 0) -> None:
+        self.messages: list[Message] = []
+        self.stopped = 0
+        self._counters = counters
+        self._room = room
+        self._kept = kept
+
+    def publish(self, message: Message) -> bool:
+        if len(self.messages) == self._room:
+            self._counters.add("shed")
+            return False
+        self.messages.append(message)
+        return True
+
+    def stop(self, timeout: float) -> int:
+        assert timeout > 0
+        self.stopped += 1
+        self._counters.add("published", len(self.messages) - self._kept)
+        self._counters.add("shed", self._kept)
+        return self._kept
+
+    @property
+    def numbers(self) -> list[int]:
+        return [json.loads(one.body)["frame"]["number"] for one in self.messages]
+
+
+class Run:
+    """An agent that runs in a thread, and what it raised in the end."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+        self.error: NetworkPipelineError | None = None
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            self._agent.run(self._stop)
+        except NetworkPipelineError as error:
+            self.error = error
+
+    def ended(self, *, stop: bool = True) -> NetworkPipelineError | None:
+        if stop:
+            self._stop.set()
+        self._thread.join(20)
+        assert not self._thread.is_alive()
+        return self.error
+
+
+@pytest.fixture
+def where() -> Iterator[netns.Namespace]:
+    with netns.namespace() as made:
+        yield made
+
+
+@pytest.fixture
+def counters() -> Counters:
+    return Counters("captured", "published", "shed", "kernel_dropped")
+
+
+def agent(source: Source, recorder: Recorder, counters: Counters, stop_after_num: int = 0) -> Agent:
+    return Agent(
+        source,
+        recorder,
+        counters,
+        source_name="edge-7",
+        session=SESSION,
+        stop_after_num=stop_after_num,
+    )
+
+
+def send(where: netns.Namespace, count: int, address: str = "127.0.0.1") -> None:
+    with where.udp_socket() as sender:
+        sender.bind(("", 4000))
+        for number in range(count):
+            sender.sendto(b"number %d" % number, (address, 9))
+
+
+def test_every_frame_becomes_one_message(where: netns.Namespace, counters: Counters) -> None:
+    recorder = Recorder(counters)
+    with sniffing(where, "lo", text="udp") as sniffer:
+        run = Run(agent(sniffer, recorder, counters))
+        send(where, 3)
+        assert awaited(lambda: len(recorder.messages) == 3)
+        assert run.ended() is None
+    assert recorder.stopped == 1
+    assert counters.snapshot() == {"captured": 3, "published": 3, "shed": 0, "kernel_dropped": 0}
+    for number, one in enumerate(recorder.messages, start=1):
+        nested = message.decode(one.body, one.content_type, one.headers)
+        assert (nested["source"], nested["session"]) == ("edge-7", SESSION)
+        assert nested["frame"]["number"] == one.headers["first"] == number
+        assert nested["frame"]["interface"] == "lo"
+        assert nested["frame"]["len"] == nested["frame"]["caplen"] == 50
+        assert (nested["ip"]["src"], nested["ip"]["dst"]) == ("127.0.0.1", "127.0.0.1")
+        assert (nested["udp"]["sport"], nested["udp"]["dport"]) == (4000, 9)
+        assert nested["raw"]["load"] == (b"number %d" % (number - 1)).hex()
+
+
+def test_what_waits_at_the_stop_is_published(where: netns.Namespace, counters: Counters) -> None:
+    recorder = Recorder(counters)
+    stopped = threading.Event()
+    stopped.set()
+    count = 3 * BATCH_FRAMES
+    with sniffing(where, "lo", text="udp") as sniffer:
+        send(where, count)
+        agent(sniffer, recorder, counters).run(stopped)
+    assert recorder.numbers == list(range(1, count + 1))
+    assert counters["captured"] == counters["published"] == count
+
+
+def test_a_session_of_so_many_frames_ends_by_itself(
+    where: netns.Namespace, counters: Counters
+) -> None:
+    recorder = Recorder(counters)
+    with sniffing(where, "lo", text="udp", stop_after_num=10) as sniffer:
+        run = Run(agent(sniffer, recorder, counters, stop_after_num=10))
+        send(where, 25)
+        assert run.ended(stop=False) is None
+    assert recorder.numbers == list(range(1, 11))
+    assert counters.snapshot() == {"captured": 10, "published": 10, "shed": 0, "kernel_dropped": 0}
+
+
+def test_shed_by_either_side_is_counted_once_and_said(
+    where: netns.Namespace, counters: Counters, caplog: pytest.LogCaptureFixture
+) -> None:
+    recorder = Recorder(counters, room=6)
+    with sniffing(where, "lo", text="udp", queue_frames=10) as sniffer:
+        send(where, 25)
+        assert awaited(lambda: sniffer.counts() == (25, 0, 15))
+        run = Run(agent(sniffer, recorder, counters))
+        assert awaited(lambda: counters["captured"] == 25)
+        assert run.ended() is None
+    assert recorder.numbers == list(range(1, 7))
+    assert counters.snapshot() == {"captured": 25, "published": 6, "shed": 19, "kernel_dropped": 0}
+    warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("frames are being lost")
+
+
+def test_frames_that_the_broker_never_took_are_an_error(
+    where: netns.Namespace, counters: Counters
+) -> None:
+    with sniffing(where, "lo", text="udp") as sniffer:
+        run = Run(agent(sniffer, Recorder(counters, kept=2), counters))
+        send(where, 5)
+        assert awaited(lambda: counters["captured"] == 5)
+        error = run.ended()
+    assert error is not None
+    assert error.exit_code == 1
+    assert str(error) == (
+        "2 captured frames are lost: the broker did not take them within 30 seconds"
+    )
+    assert counters.snapshot() == {"captured": 5, "published": 3, "shed": 2, "kernel_dropped": 0}
+
+
+def test_a_removed_device_ends_it_after_its_frames(counters: Counters) -> None:
+    recorder = Recorder(counters)
+    with netns.veth_pair() as (left, _), sniffing(left, "veth0", text="udp") as sniffer:
+        send(left, 5, "10.99.0.2")
+        left.ip("link", "delete", "veth0")
+        error = Run(agent(sniffer, recorder, counters)).ended(stop=False)
+    assert isinstance(error, CaptureError)
+    assert recorder.numbers == [1, 2, 3, 4, 5]
+    assert recorder.stopped == 1
+    assert counters["captured"] == counters["published"] == 5
+
+
+#: Opens as root, gives root up, captures, and ends by itself: as a capture command does.
+CHILD = """
+import os, threading
+from network_pipeline.agent import Agent, new_session
+from network_pipeline.capture.sniffer import Sniffer
+from network_pipeline.metrics import Counters
+from network_pipeline.privileges import drop_root
+from network_pipeline.settings import CaptureSettings
+from tests.test_agent import Recorder
+
+counters = Counters("captured", "published", "shed", "kernel_dropped")
+session = new_session()
+sniffer = Sniffer(CaptureSettings(("lo",), "udp", "edge", 5), [], session=session)
+sniffer.open()
+drop_root(None)
+print("open", flush=True)
+agent = Agent(sniffer, Recorder(counters), counters, source_name="edge", session=session,
+              stop_after_num=5)
+agent.run(threading.Event())
+print(os.getuid(), counters, flush=True)
+"""
+
+
+def test_it_captures_without_root_once_it_is_open(where: netns.Namespace) -> None:
+    command = where.command(sys.executable, "-c", CHILD)
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "open\n"
+        send(where, 9)
+        assert child.stdout.read() == "65534 captured=5 published=5 shed=0 kernel_dropped=0\n"
+    assert child.returncode == 0
+
+
+def test_sessions_are_new_each_time() -> None:
+    assert len({new_session() for _ in range(100)}) == 100

@@ -1,0 +1,94 @@
+"""Root is given up in a child process each: there is no way back."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from network_pipeline.privileges import drop_root
+from tests import netns
+
+#: Drops root beside a thread that runs already, and reports what every thread may do then.
+CHILD = """
+import json, os, sys, threading
+from pathlib import Path
+from network_pipeline.privileges import drop_root
+
+ends = threading.Event()
+threading.Thread(target=ends.wait).start()
+os.setgroups([0, 4])
+done = drop_root(json.loads(sys.argv[1]))
+states = []
+for status in Path("/proc/self/task").glob("*/status"):
+    fields = dict(line.split(":", 1) for line in status.read_text().splitlines())
+    states.append({name: fields[name].split() for name in
+                   ("Uid", "Gid", "Groups", "CapEff", "CapPrm", "CapInh", "CapAmb")})
+own = Path("/proc/thread-self/status").read_text()
+try:
+    os.setuid(0)
+    back = True
+except PermissionError:
+    back = False
+print(json.dumps([done, states, "NoNewPrivs:\\t1" in own, back]))
+ends.set()
+"""
+
+
+@pytest.mark.parametrize(
+    ("user", "uid", "gid"),
+    [(None, 65534, 65534), ([1234, 1235], 1234, 1235), ([0, 0], 65534, 65534)],
+)
+def test_root_is_gone_for_all_threads(user: list[int] | None, uid: int, gid: int) -> None:
+    if os.geteuid() != 0:
+        netns.unavailable("root")
+    run = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps(user)], capture_output=True, text=True, check=True
+    )
+    done, states, no_new_privileges, came_back = json.loads(run.stdout)
+    nothing = ["0000000000000000"]
+    assert done == f"gave up root, now user {uid} and group {gid}"
+    assert len(states) == 2
+    for state in states:
+        assert state == {
+            "Uid": [str(uid)] * 4,
+            "Gid": [str(gid)] * 4,
+            "Groups": [],
+            "CapEff": nothing,
+            "CapPrm": nothing,
+            "CapInh": nothing,
+            "CapAmb": nothing,
+        }
+    assert no_new_privileges
+    assert not came_back
+
+
+def test_root_that_may_not_change_its_user_is_refused() -> None:
+    if os.geteuid() != 0:
+        netns.unavailable("root")
+    child = """
+from network_pipeline.errors import CaptureError
+from network_pipeline.privileges import drop_root
+try:
+    drop_root((1234, 1234))
+except CaptureError as error:
+    print(error)
+"""
+    run = subprocess.run(  # a user namespace that has one user, root
+        ["unshare", "--user", "--map-root-user", sys.executable, "-c", child],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if run.returncode:
+        netns.unavailable("user namespaces")
+    assert run.stdout == (
+        "cannot give root up for user 1234: Operation not permitted; "
+        "run as another user, with CAP_NET_RAW alone\n"
+    )
+
+
+def test_another_user_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert drop_root((1234, 1234)) == ""
