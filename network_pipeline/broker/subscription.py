@@ -1,0 +1,109 @@
+"""Deliveries on one link: what arrived, what is not acknowledged yet, and its tags.
+
+Callbacks only append to a list, so that nothing of the caller's can be taken by kombu for a lost
+connection. Acknowledging covers many deliveries at once where all older ones are settled too.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from itertools import count
+from typing import Any, NamedTuple
+
+from network_pipeline.broker.link import Link
+
+#: How long to look for one more delivery once some have arrived.
+_MORE_SECONDS = 0.001
+
+
+class Delivery(NamedTuple):
+    """A message as it arrived; ``tag`` is for :class:`Consumer` alone."""
+
+    body: bytes
+    content_type: str | None
+    headers: Mapping[str, Any]
+    redelivered: bool
+    tag: Any
+
+
+class Subscription:
+    """A consumer on an open link."""
+
+    def __init__(self, link: Link, *, prefetch: int, name: str) -> None:
+        """Store the arguments: at most ``prefetch`` messages are unacknowledged at a time."""
+        self.link = link
+        self.name = name
+        self._prefetch = prefetch
+        self._inbox: list[Delivery] = []
+        #: What is not acknowledged: our number, which grows, → the channel's delivery tag.
+        self._unsettled: dict[int, Any] = {}
+        self._numbers = count(1)
+
+    def start(self, queue: str) -> None:
+        """Subscribe.
+
+        Raises:
+            One of FAILURES: the broker says no, or the connection broke.
+        """
+        arrived = self._amqp_arrived if self.link.is_amqp else self._virtual_arrived
+        channel = self.link.channel
+        channel.basic_qos(0, self._prefetch, False)
+        channel.basic_consume(queue=queue, no_ack=False, callback=arrived, consumer_tag=self.name)
+
+    def pull(self, timeout: float) -> None:
+        """Put into the inbox what arrives: wait for the first, and take what is there."""
+        wait = timeout
+        with suppress(TimeoutError):
+            while len(self._unsettled) < self._prefetch or not self._inbox:
+                self.link.drain(wait)
+                if self._inbox:
+                    wait = _MORE_SECONDS
+
+    def take(self) -> list[Delivery]:
+        """Empty the inbox."""
+        inbox, self._inbox = self._inbox, []
+        return inbox
+
+    def holds(self, delivery: Delivery) -> bool:
+        """Whether the delivery came on this subscription and is not settled."""
+        name, number = delivery.tag
+        return bool(name == self.name and number in self._unsettled)
+
+    def ack(self, deliveries: Iterable[Delivery]) -> None:
+        """Acknowledge what is held of these; deliveries of an earlier connection are void."""
+        numbers = sorted(each.tag[1] for each in deliveries if self.holds(each))
+        tags = [self._unsettled.pop(number) for number in numbers]
+        oldest_left = next(iter(self._unsettled), None)
+        covered = len(numbers) if oldest_left is None else bisect(numbers, oldest_left)
+        if covered:
+            self.link.channel.basic_ack(tags[covered - 1], multiple=True)
+        for tag in tags[covered:]:
+            self.link.channel.basic_ack(tag)
+
+    def keep_alive(self) -> None:
+        """Show the broker that this consumer lives; on AMQP, hear the same from the broker."""
+        if self.link.is_amqp:
+            self.pull(_MORE_SECONDS)
+        self.link.heartbeat()
+
+    def _amqp_arrived(self, raw: Any) -> None:
+        place = raw.delivery_info
+        headers = raw.properties.get("application_headers")
+        self._add(raw.body, raw.properties.get("content_type"), headers, place)
+
+    def _virtual_arrived(self, message: Any) -> None:
+        place = {**message.delivery_info, "delivery_tag": message.delivery_tag}
+        self._add(message.body, message.content_type, message.headers, place)
+
+    def _add(
+        self, body: Any, content_type: str | None, headers: Any, place: Mapping[str, Any]
+    ) -> None:
+        number = next(self._numbers)
+        self._unsettled[number] = place["delivery_tag"]
+        body = body.encode() if isinstance(body, str) else bytes(body or b"")
+        redelivered = bool(place.get("redelivered"))
+        self._inbox.append(
+            Delivery(body, content_type, headers or {}, redelivered, (self.name, number))
+        )

@@ -1,0 +1,269 @@
+"""From :class:`BrokerSettings` to kombu: where brokers differ, they differ here.
+
+- ``amqp://``, ``amqps://``: RabbitMQ. The queue is a quorum queue: replicated where there is a
+  cluster, always on disk. What was delivered :data:`DELIVERY_LIMIT` times in vain goes to
+  ``<queue>.rejected`` through the default exchange, and at least once, for which RabbitMQ asks
+  for ``x-overflow reject-publish``. Several hosts, separated by semicolons, are one cluster.
+  RabbitMQ counts a delivery for all that is in flight: a message that ends its consumer again and
+  again takes those along to the rejected queue. (On Redis it goes alone, see ``streams``.)
+- ``redis://``, ``rediss://``, ``redis+socket://``: Redis or Valkey, through our own transport on
+  Redis Streams, since kombu's loses messages when a consumer is killed.
+- ``memory://``: kombu's transport for one process, for tests.
+
+TLS always verifies the certificate and the host's name. A socket that says nothing for
+:data:`ANSWER_SECONDS` where an answer is due is given up.
+"""
+
+# kombu and redis-py leave parts of their interfaces untyped.
+# mypy: disallow-untyped-calls=False
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from kombu.connection import Connection
+from kombu.entity import Exchange, Queue
+from kombu.transport import pyamqp
+
+from network_pipeline.broker import memory, streams
+from network_pipeline.broker.amqp_frames import lenient_frame_handler
+from network_pipeline.broker.failures import FAILURES, FORBIDDEN, as_broker_error
+from network_pipeline.errors import BrokerError, BrokerUnreachable, UsageError
+from network_pipeline.settings import BrokerSettings
+
+log = logging.getLogger(__name__)
+
+#: Longest that a broker may take for an answer.
+ANSWER_SECONDS = 5.0
+
+#: A message that was delivered so often without an acknowledgement is set aside.
+DELIVERY_LIMIT = 20
+
+#: How long RabbitMQ and a consumer may hear nothing of each other. Publishers have confirms.
+HEARTBEAT_SECONDS = 60.0
+
+_TLS_OPTIONS = ("ca_certs", "certfile", "keyfile", "server_hostname")
+
+_QUORUM = {"x-queue-type": "quorum"}
+
+
+def queue(settings: BrokerSettings) -> Queue:
+    """Return the queue of frames, bound to the exchange that the settings name."""
+    arguments = {
+        **_QUORUM,
+        "x-delivery-limit": DELIVERY_LIMIT,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": settings.rejected_queue,
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+    }
+    return Queue(
+        settings.queue,
+        exchange=Exchange(settings.exchange, type="direct", durable=True),
+        routing_key=routing_key(settings),
+        durable=True,
+        queue_arguments=arguments,
+    )
+
+
+def rejected_queue(settings: BrokerSettings) -> Queue:
+    """Return the queue of messages that cannot become rows."""
+    name = settings.rejected_queue
+    return Queue(name, Exchange(""), name, durable=True, queue_arguments=_QUORUM)
+
+
+def routing_key(settings: BrokerSettings) -> str:
+    """Return the key that leads to the queue."""
+    return settings.routing_key if settings.exchange and settings.routing_key else settings.queue
+
+
+def check(settings: BrokerSettings) -> None:
+    """Connect, log in, and close again; nothing is declared.
+
+    Raises:
+        BrokerUnreachable, BrokerRefused: it cannot be used.
+        UsageError: the settings are wrong.
+    """
+    connection = connect(settings)
+    with suppress(*FAILURES):
+        connection.release()
+
+
+def connect(
+    settings: BrokerSettings, *, heartbeat: float = 0, options: Mapping[str, Any] | None = None
+) -> Any:
+    """Return a connected kombu ``Connection`` to the first host that accepts one.
+
+    Args:
+        settings: the broker.
+        heartbeat: seconds between signs of life, for RabbitMQ only; 0: none.
+        options: of :mod:`network_pipeline.broker.streams`, for Redis only.
+
+    Raises:
+        BrokerUnreachable, BrokerRefused: no host can be used; the last one's error.
+        UsageError: the settings are wrong.
+    """
+    failure: BrokerError = BrokerUnreachable(f"no host in {settings.safe_url}")
+    for url in _hosts(settings):
+        connection = _connection(url, settings, heartbeat, options or {})
+        try:
+            connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
+            _limit_waiting(connection, settings)
+        except FAILURES as error:
+            failure = as_broker_error(error, settings)
+            connection.collect()
+        else:
+            return connection
+    raise failure from None
+
+
+def declare(connection: Any, settings: BrokerSettings, *, publishing: bool) -> None:
+    """Declare both queues, and the exchange and its binding where one is named.
+
+    A publisher that may not declare (RabbitMQ: no *configure* permission; Redis: an ACL without
+    XGROUP) goes on if the queue is there.
+
+    Raises:
+        BrokerRefused: a queue exists with other arguments, or it is missing and may not be made.
+        BrokerUnreachable: the connection broke.
+    """
+    try:
+        try:
+            _declare(connection, queue(settings), rejected_queue(settings))
+        except FORBIDDEN:
+            if not publishing:
+                raise
+            if settings.is_amqp:
+                _declare_passively(connection, settings)
+            log.info("no permission to declare queue %s; using it as it is", settings.queue)
+    except FAILURES as error:
+        raise as_broker_error(error, settings) from None
+
+
+def delete_queues(settings: BrokerSettings) -> None:
+    """Delete the queue and that of rejected messages, with all they hold.
+
+    Raises:
+        BrokerUnreachable, BrokerRefused: they may still be there.
+    """
+    connection = connect(settings)
+    try:
+        channel = connection.channel()
+        for name in (settings.queue, settings.rejected_queue):
+            channel.queue_delete(name)
+    except FAILURES as error:
+        raise as_broker_error(error, settings) from None
+    finally:
+        with suppress(*FAILURES):
+            connection.release()
+
+
+def _declare(connection: Any, *queues: Queue) -> None:
+    channel = connection.channel()
+    for each in queues:
+        each(channel).declare()
+    channel.close()
+
+
+def _declare_passively(connection: Any, settings: BrokerSettings) -> None:
+    channel = connection.channel()
+    channel.queue_declare(settings.queue, passive=True)
+    channel.close()
+
+
+def _hosts(settings: BrokerSettings) -> list[str]:
+    urls = settings.url.split(";")
+    if len(urls) > 1 and not settings.is_amqp:
+        raise UsageError(
+            f"{settings.safe_url}: several hosts are for the nodes of one RabbitMQ cluster; "
+            "give one Redis"
+        )
+    return urls
+
+
+def _connection(
+    text: str, settings: BrokerSettings, heartbeat: float, options: Mapping[str, Any]
+) -> Any:
+    if settings.is_amqp:
+        return _amqp_connection(text, settings, heartbeat)
+    if settings.is_redis:
+        return _redis_connection(text, settings, options)
+    return Connection(transport=memory.Transport)
+
+
+def _amqp_connection(text: str, settings: BrokerSettings, heartbeat: float) -> Any:
+    options = {
+        "socket_settings": {socket.TCP_USER_TIMEOUT: int(ANSWER_SECONDS * 1000)},
+        "frame_handler": lenient_frame_handler,
+    }
+    return Connection(
+        **_address(text, settings),
+        virtual_host=unquote(urlsplit(text).path.removeprefix("/")) or "/",
+        transport=pyamqp.Transport,
+        heartbeat=heartbeat,
+        transport_options=options,
+    )
+
+
+def _redis_connection(text: str, settings: BrokerSettings, options: Mapping[str, Any]) -> Any:
+    url = urlsplit(text)
+    database = url.path.strip("/")
+    defaults: dict[str, Any] = {
+        "answer_seconds": ANSWER_SECONDS,
+        "delivery_limit": DELIVERY_LIMIT,
+    }
+    if url.scheme == "redis+socket":
+        database = parse_qs(url.query).get("virtual_host", ["0"])[0]
+        defaults["socket_path"] = unquote(url.path)
+    if not re.fullmatch("[0-9]{0,6}", database):
+        raise UsageError(f"{settings.safe_url}: {database!r} is no number of a Redis database")
+    return Connection(
+        **_address(text, settings),
+        virtual_host=database or "0",
+        transport=streams.Transport,
+        transport_options={**defaults, **options},
+    )
+
+
+def _address(text: str, settings: BrokerSettings) -> dict[str, Any]:
+    url = urlsplit(text)
+    host = url.hostname or ""
+    return {
+        "hostname": host,
+        "port": url.port,
+        "userid": unquote(url.username) if url.username else None,
+        "password": unquote(url.password) if url.password else None,
+        "ssl": _tls(settings, host) if settings.uses_tls else False,
+        "connect_timeout": ANSWER_SECONDS,
+    }
+
+
+def _tls(settings: BrokerSettings, host: str) -> dict[str, Any]:
+    options = settings.ssl_options
+    for name in options:
+        if name not in _TLS_OPTIONS:
+            raise UsageError(
+                f"FORWARD_SSL_OPTIONS: {name!r} unknown; there are {', '.join(_TLS_OPTIONS)}"
+            )
+        if name != "server_hostname" and not os.path.isfile(str(options[name])):
+            raise UsageError(f"FORWARD_SSL_OPTIONS: {name}: no file {options[name]}")
+    return {"server_hostname": host, **options, "cert_reqs": ssl.CERT_REQUIRED}
+
+
+def _limit_waiting(connection: Any, settings: BrokerSettings) -> None:
+    """Give py-amqp's socket a time limit: it has one for connecting only."""
+    if not settings.is_amqp:
+        return
+    peer = connection.connection
+    peer.transport.sock.settimeout(ANSWER_SECONDS)
+    # The broker goes on telling us when it is out of memory or disk. Without this, py-amqp would
+    # also look for that before each publish, and spin if it met half a frame.
+    peer.client_properties.setdefault("capabilities", {})["connection.blocked"] = False

@@ -1,0 +1,49 @@
+"""Servers that last for the whole run, started when the first test asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests import servers
+
+
+@pytest.fixture(scope="session")
+def certificates(tmp_path_factory: pytest.TempPathFactory) -> servers.Certificates:
+    """A certificate for localhost and its authority."""
+    made = servers.Certificates(tmp_path_factory.mktemp("certificates"))
+    made.make()
+    return made
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.RedisServer]:
+    """Debian's Redis."""
+    server = servers.RedisServer(servers.redis_binary(), tmp_path_factory.mktemp("redis"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def valkey_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.RedisServer]:
+    """The Valkey of the ``embedded`` extra."""
+    server = servers.RedisServer(servers.valkey_binary(), tmp_path_factory.mktemp("valkey"))
+    server.start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rabbitmq_server(
+    tmp_path_factory: pytest.TempPathFactory, certificates: servers.Certificates
+) -> Iterator[servers.RabbitServer]:
+    """A RabbitMQ node, with TLS on a second port."""
+    servers.require_rabbitmq()
+    server = servers.RabbitServer(tmp_path_factory.mktemp("rabbitmq"), certificates)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.close()
