@@ -1,0 +1,232 @@
+"""Which file rows go to: its name, when it is finished and when the next one begins.
+
+Without rotation one file grows for as long as the processor runs: OUTPUT_CSV itself, or a new
+``DIR/NAME-YYYY-mm-dd-HH-MM-SS.csv`` (local time). With rotation every file has a time in its name,
+also where OUTPUT_CSV gives directory and name, since a name that comes back could overwrite what a
+collector has taken away. While it is written it ends in ``.part``; it is renamed when it has its
+rows or its age, so whoever collects ``*.csv`` gets finished files only. A file is begun when its
+first rows are there: none is ever without rows. What a dead processor left as ``.part`` is repaired
+and finished by the next one that starts.
+
+Names are claimed by creating them, so processors that start in the same second do not meet. The
+lock of a ``.part`` file is held until it is renamed: a living processor's file is not taken for
+a dead one's.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from network_pipeline.dataset import flatten
+from network_pipeline.dataset.writers import (
+    HEADER,
+    CsvWriter,
+    FileTaken,
+    Writer,
+    errors_of,
+    sync_directory,
+)
+from network_pipeline.errors import DatasetError, UsageError
+from network_pipeline.message import Nested
+from network_pipeline.settings import ProcessorSettings
+
+logger = logging.getLogger(__name__)
+
+_PART = ".part"
+_STAMP = "%Y-%m-%d-%H-%M-%S"
+_STAMP_PATTERN = r"\d{4}(-\d\d){5}(-\d+)?"
+
+
+class Recorder:
+    """Appends rows to one file, or to one file after another.
+
+    ``path`` is the file being written (the last one, when none is; None before the first), ``rows``
+    the number of rows made durable.
+    """
+
+    def __init__(self, settings: ProcessorSettings) -> None:
+        self.path: Path | None = None
+        self.rows = 0
+        self._settings = settings
+        self._rotates = bool(settings.rotate_after_rows or settings.rotate_after_seconds)
+        output = settings.output
+        self._dir = output.parent if output else settings.dir
+        self._name = output.stem if output else settings.name
+        self._suffix = output.suffix if output else ".csv"
+        self._fixed = output if output and not self._rotates else None
+        self._writer: Writer | None = None
+        self._rows_in_file = 0
+        self._began = 0.0
+        self._stamp, self._claims = "", 0
+
+    def check(self) -> str:
+        """Return where rows would go, after checking that they can; creates nothing.
+
+        Raises:
+            UsageError: the directory is missing or not writable, or the path is no file.
+            DatasetError: the file holds something else, or another processor writes it.
+        """
+        if "/" in self._name:
+            raise UsageError(f"DS_NAME={self._name}: must be a name without '/'")
+        if not os.path.isdir(self._dir):
+            raise UsageError(f"{self._dir}: no such directory")
+        if not os.access(self._dir, os.W_OK | os.X_OK, effective_ids=True):
+            raise UsageError(f"{self._dir}: no permission to create files there")
+        if self._fixed is None:
+            return str(self._dir / f"{self._name}-YYYY-mm-dd-HH-MM-SS{self._suffix}")
+        if os.path.isdir(self._fixed):
+            raise UsageError(f"{self._fixed}: a directory; OUTPUT_CSV must name a file")
+        CsvWriter(self._fixed).check()
+        return str(self._fixed)
+
+    def start(self) -> None:
+        """Open the file; with rotation, finish what dead processors left and open none yet.
+
+        Raises:
+            UsageError: as in :meth:`check`.
+            DatasetError: as in :meth:`check`, or the file cannot be begun.
+        """
+        self.check()
+        if self._rotates:
+            self._finish_left_over()
+            logger.info("writing to %s", self._dir / f"{self._name}-*{self._suffix}")
+        else:
+            self._begin()
+
+    def append(self, nested: Sequence[Nested]) -> int:
+        """Make rows durable, from the first; return how many.
+
+        Fewer than all are taken where the file has room for no more: the rest belongs into the
+        next file, with another call.
+
+        Raises:
+            DatasetError: none of them is in a file; it may be tried again.
+        """
+        self.finish_if_due()
+        writer = self._writer or self._begin()
+        taken = nested[: self._room()]
+        writer.append(flatten.rows(taken))
+        self._rows_in_file += len(taken)
+        self.rows += len(taken)
+        return len(taken)
+
+    def finish_if_due(self) -> None:
+        """Finish the current file if it has its rows or its age; to be called now and then.
+
+        Raises:
+            DatasetError: it cannot be renamed; its rows are durable, and it may be tried again.
+        """
+        limits = self._settings
+        full = limits.rotate_after_rows and self._rows_in_file >= limits.rotate_after_rows
+        age = time.monotonic() - self._began
+        if full or (limits.rotate_after_seconds and age >= limits.rotate_after_seconds):
+            self._finish()
+
+    def close(self) -> None:
+        """Finish and close the file. Safe to call when nothing was started.
+
+        Raises:
+            DatasetError: it could not be renamed; its rows are durable.
+        """
+        if self._rotates:
+            self._finish()
+        elif self._writer:
+            self._writer.close()
+            self._writer = None
+
+    def _room(self) -> int | None:
+        most = self._settings.rotate_after_rows
+        return most - self._rows_in_file if most else None
+
+    def _begin(self) -> Writer:
+        if self._fixed:
+            writer: Writer = CsvWriter(self._fixed)
+            writer.open()
+        else:
+            writer = self._claim()
+        self._writer, self.path = writer, writer.path
+        self._rows_in_file, self._began = 0, time.monotonic()
+        logger.info("writing to %s", self.path)
+        return writer
+
+    def _claim(self) -> Writer:
+        while True:
+            final = self._dir / (self._next_name() + self._suffix)
+            part = Path(f"{final}{_PART}")
+            path, other = (part, final) if self._rotates else (final, part)
+            writer = CsvWriter(path, new=True)
+            try:
+                writer.open()
+            except FileTaken:
+                continue
+            if not os.path.lexists(other):
+                return writer
+            with errors_of(path):
+                path.unlink()
+            writer.close()
+
+    def _next_name(self) -> str:
+        # Never a stamp before the last one: after the end of daylight saving time an hour's names
+        # would come back.
+        stamp = max(time.strftime(_STAMP), self._stamp)
+        self._claims = self._claims + 1 if stamp == self._stamp else 0
+        self._stamp = stamp
+        return f"{self._name}-{stamp}" + (f"-{self._claims}" if self._claims else "")
+
+    def _finish(self) -> None:
+        if self._writer:
+            self.path = _rename(self._writer)
+            self._writer.close()
+            self._writer = None
+            _sync(self._dir)
+
+    def _finish_left_over(self) -> None:
+        names = re.compile(
+            re.escape(self._name) + "-" + _STAMP_PATTERN + re.escape(self._suffix + _PART)
+        )
+        with errors_of(self._dir):
+            found = sorted(os.listdir(self._dir))
+        for name in found:
+            if names.fullmatch(name):
+                _finish_left_over(CsvWriter(self._dir / name))
+
+
+def _rename(writer: Writer) -> Path:
+    """Give the writer's file its final name; remove it where it has no rows."""
+    part = writer.path
+    final = part.with_name(part.name.removesuffix(_PART))
+    if not os.path.lexists(part):
+        logger.warning("%s is gone", part)
+    elif os.path.lexists(final):
+        raise DatasetError(f"{final}: exists, so {part.name} cannot be finished")
+    else:
+        with errors_of(part):
+            if part.stat().st_size > len(HEADER):
+                part.rename(final)
+                logger.info("finished %s", final)
+            else:
+                part.unlink()
+    return final
+
+
+def _sync(directory: Path) -> None:
+    with errors_of(directory):
+        sync_directory(directory)
+
+
+def _finish_left_over(writer: Writer) -> None:
+    try:
+        writer.open()
+        _rename(writer)
+        _sync(writer.path.parent)
+    except FileTaken:
+        logger.debug("left to its processor: %s", writer.path)
+    except DatasetError as error:
+        logger.warning("left as it is: %s", error)
+    finally:
+        writer.close()

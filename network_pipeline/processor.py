@@ -1,0 +1,256 @@
+"""From messages to rows: receive, decode, drop duplicates, write, acknowledge.
+
+The algorithm that loses nothing:
+
+1. A delivery that holds no frame is set aside at once (``reject``). All others wait for a snapshot,
+   in order of arrival, also those of frames already written.
+2. A snapshot gives the rows that wait to the recorder. Only when it returns, and the rows thus are
+   durable, are their deliveries acknowledged; a duplicate's after the rows that arrived before it,
+   since one of those may be its original.
+3. A snapshot that fails changes nothing: the same deliveries wait and are tried again, later and
+   later. Meanwhile nothing is received, and the broker sends no more than the prefetch allows.
+4. When the connection breaks, what was not acknowledged is void: the broker delivers it again, here
+   or elsewhere. So all that waits is dropped. Rows that were written but not yet acknowledged come
+   again and are recognised as duplicates.
+
+Counters: ``received`` moves when a delivery begins to wait or was set aside. Each ends as exactly
+one of ``written``, ``duplicate``, ``rejected``; deliveries that became void while they waited, and
+those that go back to the queue at the end, are taken out of ``received`` again. So at the end
+``received = written + duplicate + rejected``, and in between the difference is what waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from network_pipeline.dataset.ranges import WrittenFrames
+from network_pipeline.errors import BrokerLost, DatasetError, MessageError
+from network_pipeline.message import Nested, decode
+from network_pipeline.metrics import Counters
+from network_pipeline.settings import ProcessorSettings
+
+if TYPE_CHECKING:
+    from network_pipeline.broker.consumer import Delivery
+    from network_pipeline.dataset.recorder import Recorder
+
+logger = logging.getLogger(__name__)
+
+#: Rows of one snapshot, whatever SAVE_AFTER_NUM says: AMQP counts unacknowledged deliveries in 16
+#: bits, and two snapshots must fit.
+MAX_SNAPSHOT_ROWS = 32_767
+
+#: Bodies that may wait for a snapshot. Decoded they take five to seven times as much memory.
+MAX_WAITING_BYTES = 16 * 1024 * 1024
+
+#: How long one ``receive`` may take: ``stop`` is noticed after that.
+POLL_SECONDS = 0.5
+
+_RETRY_SECONDS = (0.5, 10.0)
+_SAY_SECONDS = 10.0
+
+
+class Consumer(Protocol):
+    """What a processor needs of :class:`network_pipeline.broker.consumer.Consumer`."""
+
+    def receive(self, timeout: float) -> list[Delivery]:
+        """Return what has arrived; ``BrokerLost`` voids all that is not acknowledged."""
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None:
+        """Tell the broker that these are done; ``BrokerLost`` as in ``receive``."""
+
+    def reject(self, delivery: Delivery, reason: str) -> None:
+        """Set a message aside, then acknowledge it; ``BrokerLost`` as in ``receive``."""
+
+
+class _Waiting(NamedTuple):
+    """A delivery that waits for a snapshot; ``nested`` is None for a duplicate."""
+
+    delivery: Delivery
+    key: tuple[str, int]
+    nested: Nested | None
+    since: float
+
+
+def prefetch(settings: ProcessorSettings) -> int:
+    """Return how many unacknowledged deliveries a processor needs: two snapshots."""
+    return 2 * _snapshot_rows(settings)
+
+
+def _snapshot_rows(settings: ProcessorSettings) -> int:
+    return min(settings.save_after_num, MAX_SNAPSHOT_ROWS)
+
+
+class Processor:
+    """Takes messages from a started consumer to a started recorder.
+
+    ``counters`` must have received, written, duplicate and rejected.
+    """
+
+    def __init__(
+        self,
+        consumer: Consumer,
+        recorder: Recorder,
+        settings: ProcessorSettings,
+        counters: Counters,
+    ) -> None:
+        self._consumer = consumer
+        self._recorder = recorder
+        self._settings = settings
+        self._counters = counters
+        self._written = WrittenFrames()
+        self._arrived: deque[Delivery] = deque()
+        self._waiting: list[_Waiting] = []
+        self._waiting_keys: set[tuple[str, int]] = set()
+        self._waiting_bytes = 0
+        self._retry_delay = 0.0
+        self._retry_at = 0.0
+        self._rejections = _Seldom(_SAY_SECONDS)
+        self._failures = _Seldom(_SAY_SECONDS)
+
+    def run(self, stop: threading.Event) -> None:
+        """Write rows until ``stop`` is set or ``stop_after_num`` rows are written.
+
+        Saves and acknowledges what waits before it returns.
+
+        Raises:
+            DatasetError: on stop, rows could not be written; they are not acknowledged.
+        """
+        try:
+            while not stop.is_set() and not self._is_complete():
+                self._turn(stop)
+            self._save()
+        except BrokerLost:
+            logger.warning("rows are written but not acknowledged, they will come again")
+        finally:
+            self._drop()
+
+    def _turn(self, stop: threading.Event) -> None:
+        try:
+            self._receive(stop)
+            while self._arrived and not self._is_due():
+                self._take(self._arrived.popleft())
+            if time.monotonic() >= self._retry_at:
+                if self._is_due():
+                    self._save()
+                self._recorder.finish_if_due()
+        except BrokerLost:
+            logger.warning(
+                "the connection to the broker broke; %d rows that waited will come again",
+                len(self._waiting_keys),
+            )
+            self._drop()
+        except DatasetError as error:
+            self._put_off(error)
+
+    def _receive(self, stop: threading.Event) -> None:
+        if self._is_due():  # and could not be saved
+            stop.wait(min(POLL_SECONDS, max(0.0, self._retry_at - time.monotonic())))
+        elif not self._arrived:
+            self._arrived.extend(self._consumer.receive(self._seconds_to_wait()))
+
+    def _take(self, delivery: Delivery) -> None:
+        try:
+            nested = decode(delivery.body, delivery.content_type, delivery.headers)
+        except MessageError as error:
+            self._reject(delivery, str(error))
+            return
+        key = (nested["session"], nested["frame"]["number"])
+        is_duplicate = key in self._waiting_keys or key in self._written
+        row = None if is_duplicate else nested
+        self._waiting.append(_Waiting(delivery, key, row, time.monotonic()))
+        self._waiting_bytes += len(delivery.body)
+        if not is_duplicate:
+            self._waiting_keys.add(key)
+        self._counters.add("received")
+
+    def _reject(self, delivery: Delivery, reason: str) -> None:
+        self._consumer.reject(delivery, reason)
+        self._counters.add("received")
+        self._counters.add("rejected")
+        if self._rejections.is_time():
+            logger.warning("a message holds no frame and was set aside: %s", reason)
+
+    def _rows_to_take(self) -> int | None:
+        """Rows still wanted, beside those that wait; None for no limit."""
+        limit = self._settings.stop_after_num
+        return limit - self._counters["written"] - len(self._waiting_keys) if limit else None
+
+    def _is_complete(self) -> bool:
+        limit = self._settings.stop_after_num
+        return bool(limit) and self._counters["written"] >= limit
+
+    def _is_due(self) -> bool:
+        if not self._waiting:
+            return False
+        return (
+            len(self._waiting) >= _snapshot_rows(self._settings)
+            or self._waiting_bytes >= MAX_WAITING_BYTES
+            or self._rows_to_take() == 0
+            or time.monotonic() >= self._waiting[0].since + self._settings.save_after_seconds
+        )
+
+    def _seconds_to_wait(self) -> float:
+        if not self._waiting:
+            return POLL_SECONDS
+        due = self._waiting[0].since + self._settings.save_after_seconds
+        return min(POLL_SECONDS, max(0.0, due - time.monotonic()))
+
+    def _save(self) -> None:
+        while self._waiting:
+            rows = [waiting.nested for waiting in self._waiting if waiting.nested is not None]
+            written = self._recorder.append(rows) if rows else 0
+            settled = _through_row(self._waiting, written)
+            self._settle(settled, written)
+            self._consumer.ack([waiting.delivery for waiting in settled])
+
+    def _settle(self, settled: Sequence[_Waiting], written: int) -> None:
+        for waiting in settled:
+            self._written.add(waiting.key)
+            self._waiting_keys.discard(waiting.key)
+            self._waiting_bytes -= len(waiting.delivery.body)
+        del self._waiting[: len(settled)]
+        self._counters.add("written", written)
+        self._counters.add("duplicate", len(settled) - written)
+        if written and self._retry_delay:
+            logger.info("%s: writing again", self._recorder.path)
+            self._retry_delay, self._retry_at = 0.0, 0.0
+
+    def _drop(self) -> None:
+        self._counters.add("received", -len(self._waiting))
+        self._arrived.clear()
+        self._waiting.clear()
+        self._waiting_keys.clear()
+        self._waiting_bytes = 0
+
+    def _put_off(self, error: DatasetError) -> None:
+        least, most = _RETRY_SECONDS
+        self._retry_delay = min(most, 2 * self._retry_delay) or least
+        self._retry_at = time.monotonic() + self._retry_delay
+        if self._failures.is_time():
+            logger.error("%s; nothing is acknowledged until it can be written", error)
+
+
+def _through_row(waiting: Sequence[_Waiting], count: int) -> Sequence[_Waiting]:
+    """Return the first ``count`` rows with the duplicates between and after them."""
+    places = [place for place, each in enumerate(waiting) if each.nested is not None]
+    return waiting[: places[count]] if count < len(places) else waiting[:]
+
+
+class _Seldom:
+    """Says at most once per interval that it is time to say something."""
+
+    def __init__(self, seconds: float) -> None:
+        self._seconds = seconds
+        self._next = 0.0
+
+    def is_time(self) -> bool:
+        now = time.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._seconds
+        return True

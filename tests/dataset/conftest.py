@@ -1,0 +1,20 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from network_pipeline.dataset.lease import alone
+
+
+@pytest.fixture
+def leases(tmp_path: Path) -> None:
+    """Require that the file system of the temporary directory knows leases."""
+    trial = os.open(tmp_path, os.O_RDWR | os.O_TMPFILE)
+    with alone(trial, 0) as granted:
+        pass
+    os.close(trial)
+    if not granted:
+        reason = f"{tmp_path}: this file system has no leases"
+        pytest.fail(reason) if os.environ.get("CI") == "true" else pytest.skip(reason)
