@@ -207,7 +207,7 @@ from tests.test_agent import Recorder
 
 counters = Counters("captured", "published", "shed", "kernel_dropped")
 session = new_session()
-sniffer = Sniffer(CaptureSettings(("lo",), "udp", "edge", 5), [], session=session)
+sniffer = Sniffer(CaptureSettings(("lo",), "udp", "edge", 5), [])
 sniffer.open()
 drop_root(None)
 print("open", flush=True)

@@ -7,7 +7,7 @@ from network_pipeline import message
 from network_pipeline.errors import MessageError
 from network_pipeline.schema import SCHEMA_VERSION
 
-UDP = {
+UDP: dict[str, Any] = {
     "frame": {"number": 7, "time": "2018-01-27T17:40:04.000000001Z", "len": 60, "caplen": 60},
     "ip": {"src": "127.0.0.1", "dst": "127.0.0.1", "ttl": 64},
     "udp": {"sport": 40000, "dport": 17000, "len": 12, "chksum": 0},

@@ -49,7 +49,6 @@ class Sniffer:
         settings: CaptureSettings,
         endpoints: Sequence[tuple[str, int]],
         *,
-        session: str,
         queue_frames: int = QUEUE_FRAMES,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
@@ -57,7 +56,6 @@ class Sniffer:
         self._devices = (devices.ANY,) if devices.ANY in names else names
         self._filter = settings.filter
         self._endpoints = endpoints
-        self._session = session
         self._queue = FrameQueue(queue_frames, queue_bytes, last=settings.stop_after_num)
         self._sockets: list[PacketSocket] = []
         self._scapy: AsyncSniffer | None = None
@@ -81,7 +79,6 @@ class Sniffer:
             self._scapy = self._start(sockets)
             opened.pop_all()
         self._sockets = sockets
-        _log.info("session %s: capturing on %s", self._session, ", ".join(self._devices))
 
     def read(self, timeout: float) -> list[Frame]:
         """Return up to 512 frames that wait; up to ``timeout`` seconds for the first one.

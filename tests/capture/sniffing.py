@@ -32,7 +32,7 @@ def sniffing(
     **limits: int,
 ) -> Iterator[Sniffer]:
     settings = CaptureSettings(names, text, "test", stop_after_num)
-    sniffer = Sniffer(settings, endpoints, session="test", **limits)
+    sniffer = Sniffer(settings, endpoints, **limits)
     with where.entered():
         sniffer.open()
     try:

@@ -126,7 +126,7 @@ from network_pipeline.errors import CapturePermissionError
 from network_pipeline.settings import CaptureSettings
 os.setresuid(65534, 65534, 65534)
 try:
-    Sniffer(CaptureSettings(("lo",), "tcp", "test"), [], session="test").open()
+    Sniffer(CaptureSettings(("lo",), "tcp", "test"), []).open()
 except CapturePermissionError as error:
     print(error.exit_code, error)
 """

@@ -1,0 +1,47 @@
+"""The data dictionary: what every column means, for a terminal and for the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from network_pipeline.schema import COLUMNS, SCHEMA_VERSION
+
+_TITLE = f"""\
+Columns
+=======
+
+What a row of a dataset holds, schema version ``{SCHEMA_VERSION}``. Every row has all
+columns in this order.
+A value that the frame does not have is absent: empty in CSV, null in Parquet; absent is not zero.
+Numbers are decimal integers, ``hex`` is lower-case without a prefix, times are UTC with nanoseconds
+(``2018-01-27T17:40:04.123456789Z``). The last column of the table names tshark's field with the
+same value, where there is one.
+
+.. list-table::
+   :header-rows: 1
+
+"""
+
+
+def as_text() -> Iterator[str]:
+    """Yield one line per column: name, type, meaning."""
+    name_width = max(len(column.name) for column in COLUMNS)
+    type_width = max(len(column.type) for column in COLUMNS)
+    for column in COLUMNS:
+        yield f"{column.name:{name_width}}  {column.type:{type_width}}  {column.meaning}"
+
+
+def as_rst() -> str:
+    """Return the page of the docs."""
+    rows = [("column", "type", "meaning", "tshark")]
+    rows += [(f"``{c.name}``", c.type, _escaped(c.meaning), c.tshark) for c in COLUMNS]
+    return _TITLE + "".join(_row(cells) for cells in rows)
+
+
+def _escaped(text: str) -> str:
+    return text.replace("\\", "\\\\").replace("*", "\\*")
+
+
+def _row(cells: tuple[str, ...]) -> str:
+    first, *others = (f" {cell}" if cell else "" for cell in cells)
+    return f"   * -{first}\n" + "".join(f"     -{cell}\n" for cell in others)

@@ -1,0 +1,110 @@
+"""capture-arp, capture-icmp, capture-ssh, capture-tcp, capture-telnet, capture-udp.
+
+One function and a table: the commands differ by their default filter.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from network_pipeline import settings
+from network_pipeline.scripts import cli
+
+if TYPE_CHECKING:
+    from network_pipeline.capture.source import Source
+
+_log = logging.getLogger(__name__)
+
+_EXAMPLES = """\
+examples:
+  sudo capture-{protocol}                          frames on lo, to Redis on this host
+  sudo capture-{protocol} --device eth0 --device wg0
+  sudo capture-{protocol} --device any --filter 'net 192.0.2.0/24'
+  FORWARD_BROKER_URL=amqp://guest:guest@localhost:5672// sudo -E capture-{protocol}
+  capture-{protocol} --check                       is everything right? start nothing
+
+Rows appear where packets-redis or packets-rabbitmq runs. Ctrl-C ends it in good order: what was
+captured is published first. Capturing needs root or CAP_NET_RAW; root is given up at once."""
+
+
+def _run(values: cli.Values) -> None:
+    from network_pipeline.agent import Agent, new_session  # noqa: PLC0415
+    from network_pipeline.broker.publisher import Publisher  # noqa: PLC0415
+    from network_pipeline.metrics import Counters  # noqa: PLC0415
+    from network_pipeline.report import Report  # noqa: PLC0415
+
+    stop = cli.stop_on_signals()
+    broker = settings.broker_settings(values)
+    capture = settings.capture_settings(values)
+    session = new_session()
+    counters = Counters("captured", "published", "shed", "kernel_dropped")
+    publisher = Publisher(broker, counters)
+    source = _open_source(capture, broker)
+    try:
+        publisher.start()
+        agent = Agent(source, publisher, counters, source_name=capture.source, session=session,
+                      stop_after_num=capture.stop_after_num)  # fmt: skip
+        _log.info("session %s: capturing on %s", session, ", ".join(capture.devices))
+        with Report("capture", counters, lambda: {"waiting": publisher.waiting()}):
+            agent.run(stop)
+    finally:
+        source.stop()
+
+
+def _open_source(capture: settings.CaptureSettings, broker: settings.BrokerSettings) -> Source:
+    """Open the sockets, which takes root, and give root up."""
+    from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
+    from network_pipeline.privileges import drop_root  # noqa: PLC0415
+
+    source = Sniffer(capture, broker.endpoints)
+    source.open()
+    if done := drop_root(settings.invoking_user(settings.environment())):
+        _log.info("%s", done)
+    return source
+
+
+def _check(values: cli.Values) -> list[str]:
+    from network_pipeline.broker import topology  # noqa: PLC0415
+
+    broker = settings.broker_settings(values)
+    capture = settings.capture_settings(values)
+    _open_source(capture, broker).stop()
+    topology.check(broker)
+    return [
+        f"permission to capture on {', '.join(capture.devices)}",
+        f"filter {capture.filter!r}, without the broker's own traffic",
+        f"broker {broker.safe_url}",
+    ]
+
+
+def _command(protocol: str, what: str) -> Callable[[], int]:
+    def entry_point() -> int:
+        options = tuple(
+            replace(option, default=settings.DEFAULT_FILTERS[protocol])
+            if option.name == "filter"
+            else option
+            for option in settings.CAPTURE_OPTIONS
+        )
+        return cli.execute(
+            cli.Command(
+                name=f"capture-{protocol}",
+                summary=f"Capture {what}, decode each frame and publish it as JSON.",
+                options=(*options, *settings.BROKER_OPTIONS),
+                run=_run,
+                check=_check,
+                examples=_EXAMPLES.format(protocol=protocol),
+            )
+        )
+
+    return entry_point
+
+
+arp = _command("arp", "ARP")
+icmp = _command("icmp", "ICMP and ICMPv6")
+ssh = _command("ssh", "SSH (TCP port 22)")
+tcp = _command("tcp", "web traffic (TCP ports 80, 443, 8080 and 8443)")
+telnet = _command("telnet", "Telnet (TCP port 23)")
+udp = _command("udp", "UDP, DNS included")

@@ -1,0 +1,164 @@
+"""What all commands share: a parser built from a table of options, and the runner.
+
+A command is a :class:`Command`: a name, texts, a table of options and a function that takes their
+values. The runner turns the error that ends it into one line and an exit code, so a command never
+catches one itself. Heavy packages are imported by the function, never above it: ``--help`` and
+``--print-completion`` stay instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from network_pipeline import __version__, settings
+from network_pipeline.errors import NetworkPipelineError
+
+EXIT_INTERRUPTED_TWICE = 130
+
+Values = dict[str, Any]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Command:
+    """One command of the suite.
+
+    ``check`` names what it validated, a line each; ``--check`` is offered where it is given.
+    """
+
+    name: str
+    summary: str
+    options: tuple[settings.Option, ...]
+    run: Callable[[Values], None]
+    check: Callable[[Values], Sequence[str]] | None = None
+    examples: str = ""
+
+
+def execute(command: Command, arguments: Sequence[str] | None = None) -> int:
+    """Run a command with its arguments (default: those of the process); return its exit code."""
+    parser = build_parser(command)
+    given = parser.parse_args(arguments)
+    return run_guarded(command.name, lambda: _run(command, given))
+
+
+def run_guarded(name: str, action: Callable[[], None]) -> int:
+    """Call ``action``; whatever it raises becomes one line on stderr and an exit code."""
+    try:
+        action()
+    except NetworkPipelineError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return error.exit_code
+    except BrokenPipeError:
+        # Whoever read our output has enough (`| head`). Python would complain once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception:
+        _log.exception("%s: stopped by an error in the program itself, please report it", name)
+        return 1
+    return 0
+
+
+def _run(command: Command, given: argparse.Namespace) -> None:
+    variables = settings.environment()
+    options = (*command.options, settings.LOG_OPTION)
+    values = {option.name: _value(option, given, variables) for option in options}
+    with logging_set_up(command.name, values["log_config"]):
+        if command.check and given.check:
+            for line in command.check(values):
+                print(f"ok  {line}")
+        else:
+            command.run(values)
+
+
+def _value(option: settings.Option, given: argparse.Namespace, variables: Mapping[str, str]) -> Any:
+    text = getattr(given, option.name)
+    return option.value(",".join(text) if isinstance(text, list) else text, variables)
+
+
+@contextlib.contextmanager
+def logging_set_up(name: str, log_config: str) -> Iterator[None]:
+    """Log as the user configured while the block runs, then flush."""
+    from network_pipeline import logs  # noqa: PLC0415  spylunking is slow to import
+
+    splunk = settings.splunk_settings(settings.environment())
+    logs.setup(Path(log_config) if log_config else None, splunk, name=name)
+    try:
+        yield
+    finally:
+        logs.shutdown()
+
+
+def build_parser(command: Command) -> argparse.ArgumentParser:
+    """Return the parser of a command: its options, then those that all commands have."""
+    parser = argparse.ArgumentParser(
+        prog=command.name,
+        description=command.summary,
+        epilog=command.examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    add_options(parser, (*command.options, settings.LOG_OPTION))
+    if command.check:
+        parser.add_argument(
+            "--check", action="store_true", help="validate everything, start nothing, and say so"
+        )
+    add_common_flags(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser, options: Sequence[settings.Option]) -> None:
+    """Add a flag for every option; what it is not given is left to the option to find."""
+    for option in options:
+        parser.add_argument(
+            option.flag,
+            dest=option.name,
+            metavar=option.metavar,
+            action="append" if option.repeatable else "store",
+            help=option.described.replace("%", "%%"),
+        )
+
+
+def add_common_flags(parser: argparse.ArgumentParser) -> None:
+    """Add ``--version`` and ``--print-completion``."""
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    parser.add_argument(
+        "--print-completion",
+        metavar="SHELL",
+        action=_PrintCompletion,
+        choices=("bash", "zsh", "tcsh"),
+        help="print the completion script for bash, zsh or tcsh",
+    )
+
+
+class _PrintCompletion(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *values: Any) -> None:
+        import shtab  # noqa: PLC0415  only needed here
+
+        print(shtab.complete(parser, shell=str(values[1])))
+        parser.exit()
+
+
+def stop_on_signals() -> threading.Event:
+    """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
+    stop = threading.Event()
+
+    def on_signal(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(EXIT_INTERRUPTED_TWICE)
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    return stop

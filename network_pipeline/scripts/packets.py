@@ -1,0 +1,77 @@
+"""packets-redis and packets-rabbitmq: from a queue of packets to a CSV.
+
+One function: the commands differ by their default broker, and a URL of either kind works in both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from network_pipeline import settings
+from network_pipeline.scripts import cli
+
+_EXAMPLES = """\
+examples:
+  {name}                                 appends to /tmp/netdata-YYYY-mm-dd-HH-MM-SS.csv
+  OUTPUT_CSV=/srv/traffic.csv {name}     appends to that file, today and tomorrow
+  {name} --dir /srv/packets --rotate-after-seconds 3600
+                                         a finished file every hour, for a job that collects them
+  {name} --save-after-num 10000 --stop-after-num 50000
+  {name} --check                         is everything right? start nothing
+
+Packets are acknowledged only when their rows are on disk. Several processors may share a queue,
+each with a file of its own. Ctrl-C saves what has arrived, and ends it in good order."""
+
+
+def _run(values: cli.Values) -> None:
+    from network_pipeline.broker.consumer import Consumer  # noqa: PLC0415
+    from network_pipeline.dataset.recorder import Recorder  # noqa: PLC0415
+    from network_pipeline.metrics import Counters  # noqa: PLC0415
+    from network_pipeline.processor import Processor, prefetch  # noqa: PLC0415
+    from network_pipeline.report import Report  # noqa: PLC0415
+
+    stop = cli.stop_on_signals()
+    processing = settings.processor_settings(values)
+    counters = Counters("received", "written", "duplicate", "rejected")
+    consumer = Consumer(settings.broker_settings(values), prefetch=prefetch(processing))
+    recorder = Recorder(processing)
+    try:
+        consumer.start()
+        recorder.start()
+        with Report("packets", counters):
+            Processor(consumer, recorder, processing, counters).run(stop)
+    finally:
+        consumer.stop()
+        recorder.close()
+
+
+def _check(values: cli.Values) -> list[str]:
+    from network_pipeline.broker import topology  # noqa: PLC0415
+    from network_pipeline.dataset.recorder import Recorder  # noqa: PLC0415
+
+    broker = settings.broker_settings(values)
+    target = Recorder(settings.processor_settings(values)).check()
+    topology.check(broker)
+    return [f"file {target}", f"broker {broker.safe_url}"]
+
+
+def _command(name: str, url: str) -> Callable[[], int]:
+    def entry_point() -> int:
+        broker, *others = settings.BROKER_OPTIONS
+        return cli.execute(
+            cli.Command(
+                name=name,
+                summary="Turn the packets of a queue into the rows of a CSV.",
+                options=(*settings.PROCESSOR_OPTIONS, replace(broker, default=url), *others),
+                run=_run,
+                check=_check,
+                examples=_EXAMPLES.format(name=name),
+            )
+        )
+
+    return entry_point
+
+
+redis = _command("packets-redis", settings.DEFAULT_REDIS_URL)
+rabbitmq = _command("packets-rabbitmq", settings.DEFAULT_RABBITMQ_URL)

@@ -1,0 +1,57 @@
+"""The docs name everything there is, and say of the columns what the schema says."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from network_pipeline import dictionary, settings
+from network_pipeline.scripts import listen, main, send
+
+ROOT = Path(__file__).resolve().parents[1]
+README = (ROOT / "README.rst").read_text()
+DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.rst")))
+COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
+OPTIONS = (
+    *settings.BROKER_OPTIONS,
+    *settings.CAPTURE_OPTIONS,
+    *settings.PROCESSOR_OPTIONS,
+    settings.LOG_OPTION,
+    *send.OPTIONS,
+    *listen.OPTIONS,
+    main.PORT_OPTION,
+)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_is_described(command: str) -> None:
+    assert f"``{command}``" in README
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.variable)
+def test_every_variable_and_its_flag_are_described(option: settings.Option) -> None:
+    row = re.compile(rf"^``{option.variable}``.*``{option.flag}``", re.MULTILINE)
+    assert row.search(README)
+
+
+@pytest.mark.parametrize(
+    "variable", re.findall(r'"(SPLUNK_\w+)"', Path(settings.__file__).read_text())
+)
+def test_every_splunk_variable_is_described(variable: str) -> None:
+    assert f"``{variable}``" in README
+
+
+def test_the_columns_page_is_that_of_the_schema() -> None:
+    # network-pipeline columns --rst > docs/columns.rst
+    assert (ROOT / "docs" / "columns.rst").read_text() == dictionary.as_rst()
+
+
+@pytest.mark.parametrize("path", ["README.rst", "CHANGELOG.rst", "LICENSE"])
+def test_what_a_package_has(path: str) -> None:
+    assert (ROOT / path).stat().st_size > 500
+
+
+def test_pages_are_linked_from_the_readme() -> None:
+    pages = {path.name for path in (ROOT / "docs").glob("*.rst")}
+    assert pages == set(re.findall(r"docs/(\w+\.rst)", README))
