@@ -94,6 +94,6 @@ case "${1:-start}" in
     demo) shift; demo "$@" ;;
     test) shift; run_tests "$@" ;;
     stop) stop ;;
-    -h | --help | help) sed -n 's/^# \{0,1\}//; 2,8p' "$0" ;;
+    -h | --help | help) sed -n '2,7s/^# \{0,1\}//p' "$0" ;;
     *) fail "unknown command '$1': none, demo, test or stop" ;;
 esac
