@@ -7,9 +7,7 @@ and the rule. The results are frozen dataclasses: what runs cannot be changed fr
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
+from network_pipeline import rules
 from network_pipeline.errors import UsageError
 
 DEFAULT_REDIS_URL = "redis://localhost:6379/15"
@@ -31,101 +30,10 @@ DEFAULT_FILTERS = {
     "telnet": "tcp port 23",
 }
 
-_DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
-_SOCKET_SCHEME = "redis+socket"
-_MEMORY_SCHEME = "memory"
-
 
 def environment() -> Mapping[str, str]:
     """Return the environment that defaults are taken from."""
     return os.environ
-
-
-# -- rules: text to value, ValueError with the rule in words ---------------------------------------
-
-
-def whole_number(least: int) -> Callable[[str], int]:
-    """Return a rule for whole numbers of at least ``least``."""
-
-    def parse(text: str) -> int:
-        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least:
-            raise ValueError(f"must be a whole number of at least {least}")
-        return int(text)
-
-    return parse
-
-
-def number(least: float) -> Callable[[str], float]:
-    """Return a rule for decimal numbers of at least ``least``."""
-
-    def parse(text: str) -> float:
-        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text) or float(text) < least:
-            raise ValueError(f"must be a number of at least {least:g}, such as {least + 0.5:g}")
-        return float(text)
-
-    return parse
-
-
-def port(text: str) -> int:
-    """Parse a TCP or UDP port."""
-    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
-        raise ValueError("must be a port from 1 to 65535")
-    return int(text)
-
-
-def word(text: str) -> str:
-    """Parse a name that goes into messages and queue names: printable, no spaces, 1 to 200."""
-    if not re.fullmatch(r"[!-~]{1,200}", text):
-        raise ValueError("must be 1 to 200 printable ASCII characters without spaces")
-    return text
-
-
-def optional_word(text: str) -> str:
-    """Parse a name that may be empty."""
-    return word(text) if text else ""
-
-
-def text_value(text: str) -> str:
-    """Take any text as it is."""
-    return text
-
-
-def device_list(text: str) -> tuple[str, ...]:
-    """Parse device names separated by commas or spaces."""
-    names = tuple(dict.fromkeys(re.split(r"[,\s]+", text.strip())))
-    if not all(re.fullmatch(r"[^\s/]{1,15}", name) for name in names):
-        raise ValueError("must name devices of 1 to 15 characters, separated by commas")
-    return names
-
-
-def json_object(text: str) -> dict[str, Any]:
-    """Parse a JSON object."""
-    try:
-        value = json.loads(text)
-    except ValueError:
-        value = None
-    if not isinstance(value, dict):
-        raise ValueError('must be a JSON object, such as {"ca_certs": "/etc/ssl/ca.pem"}')
-    return value
-
-
-def broker_url(text: str) -> str:
-    """Parse a broker's URL; several hosts may be separated by semicolons."""
-    for part in text.split(";"):
-        try:
-            url = urlsplit(part)
-            _ = url.port
-        except ValueError:
-            raise ValueError("must be a URL with a port from 1 to 65535") from None
-        if url.scheme not in {*_DEFAULT_PORTS, _SOCKET_SCHEME, _MEMORY_SCHEME}:
-            raise ValueError(
-                "must begin with redis://, rediss://, redis+socket://, amqp:// or amqps://"
-            )
-        if url.scheme in _DEFAULT_PORTS and not url.hostname:
-            raise ValueError("must name a host, such as redis://localhost:6379/15")
-    if len({urlsplit(part).scheme for part in text.split(";")}) > 1:
-        raise ValueError("must name hosts of one kind")
-    return text
 
 
 # -- options ---------------------------------------------------------------------------------------
@@ -179,51 +87,51 @@ class Option:
 
 
 BROKER_OPTIONS = (
-    Option("broker", "FORWARD_BROKER_URL", DEFAULT_REDIS_URL, broker_url,
+    Option("broker", "FORWARD_BROKER_URL", DEFAULT_REDIS_URL, rules.broker_url,
            "message broker: redis://, rediss://, redis+socket://, amqp:// or amqps://; keep "
            "passwords in the variable, flags are seen in the process list", "URL", secret=True),
-    Option("ssl_options", "FORWARD_SSL_OPTIONS", "{}", json_object,
+    Option("ssl_options", "FORWARD_SSL_OPTIONS", "{}", rules.json_object,
            "TLS options for rediss:// and amqps://: ca_certs, certfile, keyfile, "
            "server_hostname", "JSON", secret=True),
-    Option("queue", "FORWARD_QUEUE", "NEW_PACKETS", word, "queue of packets", "NAME"),
-    Option("exchange", "FORWARD_EXCHANGE", "", optional_word,
+    Option("queue", "FORWARD_QUEUE", "NEW_PACKETS", rules.word, "queue of packets", "NAME"),
+    Option("exchange", "FORWARD_EXCHANGE", "", rules.optional_word,
            "exchange to publish to", "NAME", shown="the default exchange"),
-    Option("routing_key", "FORWARD_ROUTING_KEY", "", optional_word,
+    Option("routing_key", "FORWARD_ROUTING_KEY", "", rules.optional_word,
            "routing key to publish with", "KEY", shown="the queue's name"),
 )  # fmt: skip
 
-STOP_OPTION = Option("stop_after_num", "STOP_AFTER_NUM", "0", whole_number(0),
+STOP_OPTION = Option("stop_after_num", "STOP_AFTER_NUM", "0", rules.whole_number(0),
                      "stop after this many packets, 0: never")  # fmt: skip
 
 CAPTURE_OPTIONS = (
-    Option("device", "CAP_DEVICE", "lo", device_list,
+    Option("device", "CAP_DEVICE", "lo", rules.device_list,
            "network device, 'any' for all; may be repeated", "NAME", repeatable=True),
-    Option("filter", "NETWORK_FILTER", "", text_value,
+    Option("filter", "NETWORK_FILTER", "", rules.text_value,
            "what to capture, as tcpdump writes it (man pcap-filter); the broker's own traffic is "
            "always left out", "BPF"),
-    Option("source", "SOURCE_HOST", "", optional_word,
+    Option("source", "SOURCE_HOST", "", rules.optional_word,
            "name of this agent in every row", "NAME", shown="this host's name"),
     STOP_OPTION,
 )  # fmt: skip
 
 PROCESSOR_OPTIONS = (
-    Option("save_after_num", "SAVE_AFTER_NUM", "100", whole_number(1),
+    Option("save_after_num", "SAVE_AFTER_NUM", "100", rules.whole_number(1),
            "append a snapshot to the CSV after this many packets"),
-    Option("save_after_seconds", "SAVE_AFTER_SECONDS", "5", number(0.1),
+    Option("save_after_seconds", "SAVE_AFTER_SECONDS", "5", rules.number(0.1),
            "and after this long for those that wait", "SECONDS"),
     STOP_OPTION,
-    Option("name", "DS_NAME", "netdata", word, "first part of the CSV's name", "NAME"),
+    Option("name", "DS_NAME", "netdata", rules.word, "first part of the CSV's name", "NAME"),
     Option("dir", "DS_DIR", "/tmp", Path, "directory of the CSV", "DIR"),
-    Option("output", "OUTPUT_CSV", "", text_value,
+    Option("output", "OUTPUT_CSV", "", rules.text_value,
            "the CSV's whole path; wins over --name and --dir", "FILE",
            shown="DIR/NAME-YYYY-mm-dd-HH-MM-SS.csv"),
-    Option("rotate_after_rows", "ROTATE_AFTER_ROWS", "0", whole_number(0),
+    Option("rotate_after_rows", "ROTATE_AFTER_ROWS", "0", rules.whole_number(0),
            "close the CSV after this many rows and begin the next, 0: never"),
-    Option("rotate_after_seconds", "ROTATE_AFTER_SECONDS", "0", number(0),
+    Option("rotate_after_seconds", "ROTATE_AFTER_SECONDS", "0", rules.number(0),
            "close the CSV after this long and begin the next, 0: never", "SECONDS"),
 )  # fmt: skip
 
-LOG_OPTION = Option("log_config", "LOG_CFG", "", text_value,
+LOG_OPTION = Option("log_config", "LOG_CFG", "", rules.text_value,
                     "logging configuration, a JSON file for logging.config.dictConfig", "FILE",
                     shown="the console, INFO and above")  # fmt: skip
 
@@ -271,9 +179,9 @@ class BrokerSettings:
         """Host and port of every broker in the URL; none for a unix socket."""
         parts = [urlsplit(part) for part in self.url.split(";")]
         return tuple(
-            (part.hostname, part.port or _DEFAULT_PORTS[part.scheme])
+            (part.hostname, part.port or rules.DEFAULT_PORTS[part.scheme])
             for part in parts
-            if part.hostname and part.scheme in _DEFAULT_PORTS
+            if part.hostname and part.scheme in rules.DEFAULT_PORTS
         )
 
 

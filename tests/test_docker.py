@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import yaml
 
-from network_pipeline import settings
+from network_pipeline import rules, settings
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -96,7 +96,7 @@ def test_a_service_uses_variables_that_exist(file: str, name: str) -> None:
     interpolated = re.findall(r"\$\{(\w+)", yaml.safe_dump(environment))
     assert {*environment, *interpolated} <= VARIABLES
     default = environment["FORWARD_BROKER_URL"].removeprefix("${FORWARD_BROKER_URL:-").rstrip("}")
-    assert settings.broker_url(default) == default
+    assert rules.broker_url(default) == default
 
 
 def test_both_sides_meet_at_the_broker() -> None:

@@ -21,7 +21,7 @@ LAYERS = (
     ("dataset.lease",),
     ("decode", "dataset.flatten"),
     ("message", "settings"),
-    ("schema", "frames", "metrics"),
+    ("schema", "frames", "metrics", "rules"),
     ("errors",),
 )
 

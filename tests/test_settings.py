@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from network_pipeline import settings
+from network_pipeline import rules, settings
 from network_pipeline.errors import UsageError
 
 OPTIONS = {
@@ -70,7 +70,7 @@ def test_a_bad_value_is_named_with_its_variable_and_its_rule(
     ],
 )
 def test_broker_urls_that_are_taken(url: str) -> None:
-    assert settings.broker_url(url) == url
+    assert rules.broker_url(url) == url
 
 
 @pytest.mark.parametrize(
@@ -79,7 +79,7 @@ def test_broker_urls_that_are_taken(url: str) -> None:
 )
 def test_broker_urls_that_are_refused(url: str) -> None:
     with pytest.raises(ValueError, match="must"):
-        settings.broker_url(url)
+        rules.broker_url(url)
 
 
 def test_an_error_about_a_url_does_not_quote_it() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from network_pipeline import settings
+from network_pipeline import rules
 from network_pipeline.scripts import cli
 from network_pipeline.settings import Option
 
@@ -13,23 +13,23 @@ if TYPE_CHECKING:
     from network_pipeline.traffic.listen import ListenSettings
 
 TCP_OPTIONS = (
-    Option("host", "LISTEN_ON_HOST", "127.0.0.1", settings.word, "address to listen on", "HOST"),
-    Option("port", "LISTEN_ON_PORT", "80", settings.port, "port to listen on"),
-    Option("backlog", "LISTEN_BACKLOG", "5", settings.whole_number(1),
+    Option("host", "LISTEN_ON_HOST", "127.0.0.1", rules.word, "address to listen on", "HOST"),
+    Option("port", "LISTEN_ON_PORT", "80", rules.port, "port to listen on"),
+    Option("backlog", "LISTEN_BACKLOG", "5", rules.whole_number(1),
            "connections that may wait to be accepted"),
-    Option("size", "LISTEN_SIZE", "1024", settings.whole_number(1), "bytes to read at once",
+    Option("size", "LISTEN_SIZE", "1024", rules.whole_number(1), "bytes to read at once",
            "BYTES"),
-    Option("shutdown_file", "LISTEN_SHUTDOWN_HOOK", "", settings.text_value,
+    Option("shutdown_file", "LISTEN_SHUTDOWN_HOOK", "", rules.text_value,
            "file whose appearance ends the server", "FILE",
            shown="/tmp/shutdown-listen-server-HOST-PORT"),
 )  # fmt: skip
 UDP_OPTIONS = (
-    Option("host", "UDP_LISTEN_ON_HOST", "127.0.0.1", settings.word, "address to listen on",
+    Option("host", "UDP_LISTEN_ON_HOST", "127.0.0.1", rules.word, "address to listen on",
            "HOST"),
-    Option("port", "UDP_LISTEN_ON_PORT", "17000", settings.port, "port to listen on"),
-    Option("size", "UDP_LISTEN_SIZE", "65535", settings.whole_number(1),
+    Option("port", "UDP_LISTEN_ON_PORT", "17000", rules.port, "port to listen on"),
+    Option("size", "UDP_LISTEN_SIZE", "65535", rules.whole_number(1),
            "bytes of a datagram that are read; a longer one is cut, and said", "BYTES"),
-    Option("shutdown_file", "UDP_LISTEN_SHUTDOWN_HOOK", "", settings.text_value,
+    Option("shutdown_file", "UDP_LISTEN_SHUTDOWN_HOOK", "", rules.text_value,
            "file whose appearance ends the server", "FILE",
            shown="/tmp/udp-shutdown-listen-server-HOST-PORT"),
 )  # fmt: skip

@@ -6,11 +6,11 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from network_pipeline import settings
+from network_pipeline import rules, settings
 from network_pipeline.scripts import cli
 
 PORT_OPTION = settings.Option(
-    "port", "REDIS_PORT", "6379", settings.port, "port of the Redis on this machine"
+    "port", "REDIS_PORT", "6379", rules.port, "port of the Redis on this machine"
 )
 
 _EXAMPLES = """\

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from network_pipeline import settings
+from network_pipeline import rules
 from network_pipeline.scripts import cli
 from network_pipeline.settings import Option
 
@@ -13,36 +13,36 @@ if TYPE_CHECKING:
     from network_pipeline.traffic.send import Load, SendCounts
 
 TCP_OPTIONS = (
-    Option("host", "TCP_SEND_TO_IP", "127.0.0.1", settings.word, "address to send to", "HOST"),
-    Option("port", "TCP_SEND_TO_PORT", "80", settings.port, "port to send to"),
-    Option("wait", "TCP_SEND_WAIT", "1", settings.number(0),
+    Option("host", "TCP_SEND_TO_IP", "127.0.0.1", rules.word, "address to send to", "HOST"),
+    Option("port", "TCP_SEND_TO_PORT", "80", rules.port, "port to send to"),
+    Option("wait", "TCP_SEND_WAIT", "1", rules.number(0),
            "wait this long for a reply, 0: do not", "SECONDS"),
 )  # fmt: skip
 UDP_OPTIONS = (
-    Option("host", "UDP_SEND_TO_IP", "127.0.0.1", settings.word, "address to send to", "HOST"),
-    Option("port", "UDP_SEND_TO_PORT", "17000", settings.port, "port to send to"),
-    Option("wait", "UDP_SEND_WAIT", "0", settings.number(0),
+    Option("host", "UDP_SEND_TO_IP", "127.0.0.1", rules.word, "address to send to", "HOST"),
+    Option("port", "UDP_SEND_TO_PORT", "17000", rules.port, "port to send to"),
+    Option("wait", "UDP_SEND_WAIT", "0", rules.number(0),
            "wait this long for a reply, 0: do not", "SECONDS"),
 )  # fmt: skip
 ICMP_OPTIONS = (
-    Option("host", "ICMP_SEND_TO_IP", "127.0.0.1", settings.word, "address to send to", "HOST"),
-    Option("wait", "ICMP_SEND_WAIT", "1", settings.number(0),
+    Option("host", "ICMP_SEND_TO_IP", "127.0.0.1", rules.word, "address to send to", "HOST"),
+    Option("wait", "ICMP_SEND_WAIT", "1", rules.number(0),
            "wait this long for a reply, 0: do not", "SECONDS"),
 )  # fmt: skip
 ARP_OPTIONS = (
-    Option("device", "ARP_SEND_DEVICE", "lo", settings.word, "device to send on", "NAME"),
-    Option("address", "ARP_SEND_TO_IP", "", settings.optional_word,
+    Option("device", "ARP_SEND_DEVICE", "lo", rules.word, "device to send on", "NAME"),
+    Option("address", "ARP_SEND_TO_IP", "", rules.optional_word,
            "address to ask for", "IPV4", shown="the device's own"),
-    Option("mac", "ARP_SEND_TO_MAC", "ff:ff:ff:ff:ff:ff", settings.word,
+    Option("mac", "ARP_SEND_TO_MAC", "ff:ff:ff:ff:ff:ff", rules.word,
            "Ethernet address to send to", "MAC"),
 )  # fmt: skip
-SIZE_OPTION = Option("size", "TCP_SEND_SIZE", "1048576", settings.whole_number(1),
+SIZE_OPTION = Option("size", "TCP_SEND_SIZE", "1048576", rules.whole_number(1),
                      "bytes of the message", "BYTES")  # fmt: skip
 LOAD_OPTIONS = (
-    Option("count", "SEND_COUNT", "1", settings.whole_number(0),
+    Option("count", "SEND_COUNT", "1", rules.whole_number(0),
            "messages to send, 0: until stopped"),
-    Option("rate", "SEND_RATE", "0", settings.number(0), "messages a second, 0: no limit"),
-    Option("message", "SEND_MESSAGE", "", settings.text_value, "text to send", "TEXT",
+    Option("rate", "SEND_RATE", "0", rules.number(0), "messages a second, 0: no limit"),
+    Option("message", "SEND_MESSAGE", "", rules.text_value, "text to send", "TEXT",
            shown="one with the time and a UUID"),
 )  # fmt: skip
 #: All of them, for the docs.

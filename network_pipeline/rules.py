@@ -1,0 +1,98 @@
+"""What values of options must look like: text to value, or ``ValueError`` with the rule."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+#: Brokers by the scheme of their URL, with the port where it names none.
+DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
+
+_SCHEMES = {*DEFAULT_PORTS, "redis+socket", "memory"}
+
+
+def whole_number(least: int) -> Callable[[str], int]:
+    """Return a rule for whole numbers of at least ``least``."""
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least:
+            raise ValueError(f"must be a whole number of at least {least}")
+        return int(text)
+
+    return parse
+
+
+def number(least: float) -> Callable[[str], float]:
+    """Return a rule for decimal numbers of at least ``least``."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]{1,12}(\.[0-9]{1,9})?", text) or float(text) < least:
+            raise ValueError(f"must be a number of at least {least:g}, such as {least + 0.5:g}")
+        return float(text)
+
+    return parse
+
+
+def port(text: str) -> int:
+    """Parse a TCP or UDP port."""
+    if not re.fullmatch(r"[0-9]{1,5}", text) or not 1 <= int(text) <= 65535:
+        raise ValueError("must be a port from 1 to 65535")
+    return int(text)
+
+
+def word(text: str) -> str:
+    """Parse a name that goes into messages and queue names: printable, no spaces, 1 to 200."""
+    if not re.fullmatch(r"[!-~]{1,200}", text):
+        raise ValueError("must be 1 to 200 printable ASCII characters without spaces")
+    return text
+
+
+def optional_word(text: str) -> str:
+    """Parse a name that may be empty."""
+    return word(text) if text else ""
+
+
+def text_value(text: str) -> str:
+    """Take any text as it is."""
+    return text
+
+
+def device_list(text: str) -> tuple[str, ...]:
+    """Parse device names separated by commas or spaces."""
+    names = tuple(dict.fromkeys(re.split(r"[,\s]+", text.strip())))
+    if not all(re.fullmatch(r"[^\s/]{1,15}", name) for name in names):
+        raise ValueError("must name devices of 1 to 15 characters, separated by commas")
+    return names
+
+
+def json_object(text: str) -> dict[str, Any]:
+    """Parse a JSON object."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = None
+    if not isinstance(value, dict):
+        raise ValueError('must be a JSON object, such as {"ca_certs": "/etc/ssl/ca.pem"}')
+    return value
+
+
+def broker_url(text: str) -> str:
+    """Parse a broker's URL; several hosts may be separated by semicolons."""
+    for part in text.split(";"):
+        try:
+            url = urlsplit(part)
+            _ = url.port
+        except ValueError:
+            raise ValueError("must be a URL with a port from 1 to 65535") from None
+        if url.scheme not in _SCHEMES:
+            raise ValueError(
+                "must begin with redis://, rediss://, redis+socket://, amqp:// or amqps://"
+            )
+        if url.scheme in DEFAULT_PORTS and not url.hostname:
+            raise ValueError("must name a host, such as redis://localhost:6379/15")
+    if len({urlsplit(part).scheme for part in text.split(";")}) > 1:
+        raise ValueError("must name hosts of one kind")
+    return text
