@@ -9,6 +9,10 @@ import time
 from collections.abc import Callable, Mapping
 from types import TracebackType
 
+from rich.console import Console
+from rich.live import Live
+from rich.text import Text
+
 from network_pipeline.metrics import Counters
 
 #: Seconds between two lines where no terminal shows live figures.
@@ -59,13 +63,10 @@ class Report:
                 _log.info("%s", self._line())
 
     def _show_live(self) -> None:
-        from rich.console import Console  # noqa: PLC0415  only where there is a terminal
-        from rich.live import Live  # noqa: PLC0415
-
         console = Console(stderr=True)
         with Live(console=console, transient=True, auto_refresh=False) as live:
             while not self._ended.wait(LIVE_SECONDS):
-                live.update(self._line(), refresh=True)
+                live.update(Text(self._line()), refresh=True)
 
     def _line(self) -> str:
         """Return the counts with the pace of the first since the last line."""

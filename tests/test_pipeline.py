@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import csv
 import os
+import pty
 import re
+import select
 import signal
 import socket
-import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
@@ -212,7 +213,7 @@ def note(user, real=privileges.drop_root):
 before = {}
 privileges.drop_root = note
 code = capture.udp()
-print("LATE", sorted(set(sys.modules) - set(before)))
+print("late:", sorted(set(sys.modules) - set(before)), flush=True)
 sys.exit(code)
 """
 
@@ -220,19 +221,31 @@ sys.exit(code)
 @pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
 def test_nothing_is_imported_once_root_is_given_up(pipeline: Pipeline) -> None:
     # Nobody may not be allowed to read where the package lies: a virtual environment in /root.
+    # On a terminal, so that the live figures are drawn too.
     command = [sys.executable, "-c", _IMPORTS, "--broker", pipeline.settings.url]
     flags = ["--queue", pipeline.settings.queue, "--filter", f"udp port {pipeline.port}"]
-    with subprocess.Popen(
-        [*command, *flags, "--stop-after-num", "1"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as run:
-        assert run.stderr
-        for line in run.stderr:
-            if "capturing on" in line:
-                break
-        pipeline.send(b"x")
-        out, _ = run.communicate(timeout=30)
-    assert run.returncode == 0
-    assert out == "LATE []\n"
+    process, terminal = pty.fork()
+    if process == 0:
+        os.execv(sys.executable, [*command, *flags, "--stop-after-num", "1"])
+    said = _read_until(terminal, "capturing on")
+    said += _read_until(terminal, "captured/s")
+    pipeline.send(b"x")
+    said += _read_until(terminal, "late:.*\n")
+    assert os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]) == 0
+    os.close(terminal)
+    assert "captured=0" in said
+    assert "late: []" in said
+    assert "Traceback" not in said
+
+
+def _read_until(terminal: int, pattern: str) -> str:
+    said = ""
+
+    def found() -> bool:
+        nonlocal said
+        if select.select([terminal], [], [], 0)[0]:
+            said += os.read(terminal, 65536).decode(errors="replace")
+        return re.search(pattern, said) is not None
+
+    servers.wait_until(found, pattern)
+    return said
