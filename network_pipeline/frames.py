@@ -1,9 +1,18 @@
-"""A frame: captured bytes and what the source knows about them."""
+"""A frame: captured bytes and what the source knows about them; one by one, or many in a buffer."""
 
 from __future__ import annotations
 
 import enum
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+#: In the place of a capture time that 64 bits of nanoseconds cannot say (NumPy's NaT).
+NO_TIME: Final = -(2**63)
 
 
 class LinkType(enum.IntEnum):
@@ -32,3 +41,27 @@ class Frame(NamedTuple):
     wire_len: int
     link_type: LinkType
     data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class FrameBatch:
+    """Frames in one buffer, in which they may lie anywhere, record headers between them.
+
+    All arrays have one element per frame: ``offsets`` is where it begins in ``buffer``, ``lengths``
+    its bytes captured, ``wire_lens`` those on the wire, ``times_ns`` nanoseconds since the epoch
+    (UTC) or :data:`NO_TIME`, ``numbers`` its place in the session, ``link_types`` values of
+    :class:`LinkType`, and ``interfaces`` an index into ``interface_names``.
+    """
+
+    buffer: bytes | memoryview
+    offsets: NDArray[np.int64]
+    lengths: NDArray[np.uint32]
+    wire_lens: NDArray[np.uint32]
+    times_ns: NDArray[np.int64]
+    numbers: NDArray[np.uint64]
+    link_types: NDArray[np.uint16]
+    interfaces: NDArray[np.uint16]
+    interface_names: tuple[str | None, ...]
+
+    def __len__(self) -> int:
+        return len(self.offsets)

@@ -25,6 +25,16 @@ def whole_number(least: int) -> Callable[[str], int]:
     return parse
 
 
+def whole_number_or_all(text: str) -> int | None:
+    """Parse a whole number of at least 0, or ``all``, which is None."""
+    if text == "all":
+        return None
+    try:
+        return whole_number(0)(text)
+    except ValueError as error:
+        raise ValueError(f"{error}, or all") from None
+
+
 def number(least: float) -> Callable[[str], float]:
     """Return a rule for decimal numbers of at least ``least``."""
 

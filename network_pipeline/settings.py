@@ -103,15 +103,26 @@ BROKER_OPTIONS = (
 STOP_OPTION = Option("stop_after_num", "STOP_AFTER_NUM", "0", rules.whole_number(0),
                      "stop after this many packets, 0: never")  # fmt: skip
 
+SOURCE_OPTION = Option("source", "SOURCE_HOST", "", rules.optional_word,
+                       "name of this agent in every row", "NAME",
+                       shown="this host's name")  # fmt: skip
+
 CAPTURE_OPTIONS = (
     Option("device", "CAP_DEVICE", "lo", rules.device_list,
            "network device, 'any' for all; may be repeated", "NAME", repeatable=True),
     Option("filter", "NETWORK_FILTER", "", rules.text_value,
            "what to capture, as tcpdump writes it (man pcap-filter); the broker's own traffic is "
            "always left out", "BPF"),
-    Option("source", "SOURCE_HOST", "", rules.optional_word,
-           "name of this agent in every row", "NAME", shown="this host's name"),
+    SOURCE_OPTION,
     STOP_OPTION,
+)  # fmt: skip
+
+DATASET_OPTIONS = (
+    Option("name", "DS_NAME", "netdata", rules.word, "first part of the CSV's name", "NAME"),
+    Option("dir", "DS_DIR", "/tmp", Path, "directory of the CSV", "DIR"),
+    Option("output", "OUTPUT_CSV", "", rules.text_value,
+           "the whole path; wins over --name and --dir", "FILE",
+           shown="DIR/NAME-YYYY-mm-dd-HH-MM-SS.csv"),
 )  # fmt: skip
 
 PROCESSOR_OPTIONS = (
@@ -120,11 +131,7 @@ PROCESSOR_OPTIONS = (
     Option("save_after_seconds", "SAVE_AFTER_SECONDS", "5", rules.number(0.1),
            "and after this long for those that wait", "SECONDS"),
     STOP_OPTION,
-    Option("name", "DS_NAME", "netdata", rules.word, "first part of the CSV's name", "NAME"),
-    Option("dir", "DS_DIR", "/tmp", Path, "directory of the CSV", "DIR"),
-    Option("output", "OUTPUT_CSV", "", rules.text_value,
-           "the CSV's whole path; wins over --name and --dir", "FILE",
-           shown="DIR/NAME-YYYY-mm-dd-HH-MM-SS.csv"),
+    *DATASET_OPTIONS,
     Option("rotate_after_rows", "ROTATE_AFTER_ROWS", "0", rules.whole_number(0),
            "close the CSV after this many rows and begin the next, 0: never"),
     Option("rotate_after_seconds", "ROTATE_AFTER_SECONDS", "0", rules.number(0),

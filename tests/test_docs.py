@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from network_pipeline import dictionary, settings
-from network_pipeline.scripts import listen, main, send
+from network_pipeline.scripts import listen, main, pcap, send
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.rst").read_text()
@@ -21,6 +21,7 @@ OPTIONS = (
     *send.OPTIONS,
     *listen.OPTIONS,
     main.PORT_OPTION,
+    *pcap.OPTIONS,
 )
 
 

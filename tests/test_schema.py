@@ -49,4 +49,4 @@ def test_the_table_equals_the_contract() -> None:
     for row in rows:
         row["tshark"] = "" if row["tshark"] == "-" else row["tshark"]
     contract = [tuple(row.values()) for row in rows]
-    assert [tuple(column) for column in COLUMNS] == contract
+    assert [tuple(column[:5]) for column in COLUMNS] == contract

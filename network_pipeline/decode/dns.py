@@ -7,7 +7,7 @@ Work is bounded whatever the counts claim. A record has at least eleven bytes, s
 more records than bytes. A name has at most 255 (RFC 1035 section 2.3.4) and its pointers lead back
 (section 4.1.4: "a prior occurrence"); what a pointer led to is kept by its place, so that no label
 is read twice for pointers. Since two bytes can then stand for 255, all answers together may take
-256 KiB of text; no honest message comes near.
+256 KiB of text; no honest message comes near. The reading is done in :mod:`.dns_reader`.
 
 A name is text without the trailing dot; the root is ``.``, since an empty text could not be told
 from an absent one. Bytes that are not printable ASCII are written ``\DDD`` (section 5.1), and so
@@ -20,35 +20,17 @@ Reasons: ``truncated``, ``name`` (too long, or endless), ``label`` (neither a le
 
 from __future__ import annotations
 
-import re
 import struct
 from typing import NamedTuple
 
-from network_pipeline.decode import text
+from network_pipeline.decode import dns_reader
+from network_pipeline.decode.dns_reader import REASONS, TEXTS, Reader, most_text
+from network_pipeline.decode.written import Text
 
-HEADER_BYTES = 12
-
-_MOST_NAME_BYTES = 255
-_MOST_ANSWER_TEXT = 256 * 1024
-
-_POINTER = 0xC0  # the first byte of a pointer is this or more,
-_LONGEST_LABEL = 0x3F  # and that of a label its length
-
-_A = 1
-_AAAA = 28
-#: Types whose data is one name: NS, CNAME, PTR, DNAME.
-_NAME_TYPES = frozenset((2, 5, 12, 39))
+HEADER_BYTES = dns_reader.HEADER_BYTES
 
 _HEADER = struct.Struct("!6H")
 _QUESTION = struct.Struct("!HH")
-_RECORD = struct.Struct("!HHIH")
-
-#: Printable ASCII without the dot, the semicolon and the backslash: what most labels consist of.
-_is_plain = re.compile(rb"[ !-\-/-:<-\[\]-~]*").fullmatch
-_ESCAPED = tuple(
-    chr(byte) if 0x20 <= byte < 0x7F and byte not in b"\\.;" else f"\\{byte:03d}"
-    for byte in range(256)
-)
 
 
 class Header(NamedTuple):
@@ -97,21 +79,22 @@ class Dns(NamedTuple):
     error: str
 
 
-#: Names of a message by the place that they begin at: text, and bytes without compression.
-_Known = dict[int, tuple[str, int]]
-
-
 def parse(message: bytes) -> Dns | None:
     """Return what a message says; ``None`` where even its header is cut."""
     if len(message) < HEADER_BYTES:
         return None
-    known: _Known = {}
-    header = _header(message)
-    question, offset, error = _questions(message, header.qdcount, known)
+    texts = [Text(memoryview(bytearray(most_text(len(message))))) for _ in range(TEXTS)]
+    reader = Reader(memoryview(message), texts)
+    reason = reader.read(0, len(message))
+    qname, *columns = [bytes(text.data[: text.used]).decode("ascii") for text in texts]
+    question = None
+    if reader.question_at >= 0:
+        question = Question(qname, *_QUESTION.unpack_from(message, reader.question_at))
     answers: list[Answer] = []
-    if not error:
-        error = _answers(message, offset, header.ancount, known, answers)
-    return Dns(header, question, answers, error)
+    if reader.answers:
+        rows = zip(*(column.split(";") for column in columns), strict=True)
+        answers = [Answer(name, int(kind), int(ttl), rdata) for name, kind, ttl, rdata in rows]
+    return Dns(_header(message), question, answers, REASONS[reason])
 
 
 def _header(message: bytes) -> Header:
@@ -133,117 +116,3 @@ def _header(message: bytes) -> Header:
         nscount=nscount,
         arcount=arcount,
     )
-
-
-def _questions(message: bytes, count: int, known: _Known) -> tuple[Question | None, int, str]:
-    """Return the first question, where the answers begin, and the error that ended the section."""
-    first: Question | None = None
-    offset: int = HEADER_BYTES
-    for _ in range(count):
-        name, offset, error = _name(message, offset, known)
-        if error:
-            return first, offset, error
-        if offset + _QUESTION.size > len(message):
-            return first, offset, "truncated"
-        if first is None:
-            first = Question(name, *_QUESTION.unpack_from(message, offset))
-        offset += _QUESTION.size
-    return first, offset, ""
-
-
-def _answers(message: bytes, offset: int, count: int, known: _Known, answers: list[Answer]) -> str:
-    """Append the records that begin at ``offset``; return the error that ended the section."""
-    room: int = _MOST_ANSWER_TEXT
-    for _ in range(count):
-        answer, offset, error = _answer(message, offset, known)
-        if answer is None:
-            return error
-        room -= len(answer.rrname) + len(answer.rdata)
-        if room < 0:
-            return "size"
-        answers.append(answer)
-    return ""
-
-
-def _answer(message: bytes, offset: int, known: _Known) -> tuple[Answer | None, int, str]:
-    """Return the record at ``offset``, where it ends, and the error in it."""
-    name, offset, error = _name(message, offset, known)
-    if error:
-        return None, offset, error
-    if offset + _RECORD.size > len(message):
-        return None, offset, "truncated"
-    kind, _, ttl, length = _RECORD.unpack_from(message, offset)
-    offset += _RECORD.size
-    end: int = offset + length
-    if end > len(message):
-        return None, offset, "truncated"
-    rdata, error = _rdata(message, offset, end, kind, known)
-    return None if error else Answer(name, kind, ttl, rdata), end, error
-
-
-def _rdata(message: bytes, offset: int, end: int, kind: int, known: _Known) -> tuple[str, str]:
-    """Return a record's data as text, and the error in it; bytes after a name are passed by."""
-    if kind == _A and end - offset == 4:
-        return text.ipv4(message[offset:end]), ""
-    if kind == _AAAA and end - offset == 16:
-        return text.ipv6(message[offset:end]), ""
-    if kind in _NAME_TYPES and end > offset:
-        name, name_end, error = _name(message, offset, known)
-        return name, error or ("rdata" if name_end > end else "")
-    return message[offset:end].hex(), ""
-
-
-def _name(message: bytes, offset: int, known: _Known) -> tuple[str, int, str]:
-    """Return the name at ``offset``, where it ends there, and the error in it."""
-    places: list[int] = []  # of its labels and pointers
-    place: int = offset
-    end: int = -1  # not known before the first pointer or the root
-    while end < 0 or place not in known:
-        if place >= len(message):
-            return "", offset, "truncated"
-        length: int = message[place]
-        if length == 0:
-            known[place] = ("", 1)
-            end = place + 1 if end < 0 else end
-            break
-        places.append(place)
-        if len(places) > _MOST_NAME_BYTES:
-            return "", offset, "name"
-        if length <= _LONGEST_LABEL:
-            place += 1 + length
-        elif length < _POINTER:
-            return "", offset, "label"
-        elif place + 1 >= len(message):
-            return "", offset, "truncated"
-        else:
-            end = place + 2 if end < 0 else end
-            target: int = (length - _POINTER) << 8 | message[place + 1]
-            if target >= place:
-                return "", offset, "pointer"
-            place = target
-    name, error = _join(message, places, place, known)
-    return name, end, error
-
-
-def _join(message: bytes, places: list[int], last: int, known: _Known) -> tuple[str, str]:
-    """Return the name that ``places`` and the known one at ``last`` make, and the error in it.
-
-    Every end of it becomes known on the way.
-    """
-    name, size = known[last]
-    for place in reversed(places):
-        length: int = message[place]
-        if length <= _LONGEST_LABEL:
-            label = _label(message[place + 1 : place + 1 + length])
-            name = f"{label}.{name}" if name else label
-            size += 1 + length
-        if size > _MOST_NAME_BYTES:
-            return "", "name"
-        known[place] = (name, size)
-    return name or ".", ""
-
-
-def _label(label: bytes) -> str:
-    if _is_plain(label):
-        return label.decode("ascii")
-    return "".join([_ESCAPED[byte] for byte in label])

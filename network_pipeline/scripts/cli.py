@@ -36,6 +36,8 @@ class Command:
     """One command of the suite.
 
     ``check`` names what it validated, a line each; ``--check`` is offered where it is given.
+    ``files`` says what files the command takes, where it takes some: their names are the value
+    ``files``.
     """
 
     name: str
@@ -44,6 +46,7 @@ class Command:
     run: Callable[[Values], None]
     check: Callable[[Values], Sequence[str]] | None = None
     examples: str = ""
+    files: str = ""
 
 
 def execute(command: Command, arguments: Sequence[str] | None = None) -> int:
@@ -74,6 +77,8 @@ def _run(command: Command, given: argparse.Namespace) -> None:
     variables = settings.environment()
     options = (*command.options, settings.LOG_OPTION)
     values = {option.name: _value(option, given, variables) for option in options}
+    if command.files:
+        values["files"] = given.files
     with logging_set_up(command.name, values["log_config"]):
         if command.check and given.check:
             for line in command.check(values):
@@ -109,6 +114,8 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
+    if command.files:
+        parser.add_argument("files", metavar="FILE", nargs="+", help=command.files)
     add_options(parser, (*command.options, settings.LOG_OPTION))
     if command.check:
         parser.add_argument(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from network_pipeline.decode.nested import decode
 from network_pipeline.frames import Frame, LinkType
 from network_pipeline.schema import COLUMNS
-from tests.decode import captures, tshark
+from tests.decode import batches, captures, tshark
 from tests.decode.expected import Fields
 from tests.decode.rules import RULES
 from tests.decode.samples import Sample, all_samples
@@ -32,8 +31,13 @@ def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def _compare(frames: Iterable[Frame], fields: list[Fields]) -> tshark.Report:
-    return tshark.compare([tshark.row_of(decode(frame)) for frame in frames], fields, RULES)
+def _compare(frames: list[Frame], fields: list[Fields]) -> tshark.Report:
+    """Compare the rows of both decoders."""
+    report = tshark.compare([tshark.row_of(decode(frame)) for frame in frames], fields, RULES)
+    columnar = tshark.compare(batches.rows_of(batches.decoded(frames)), fields, RULES)
+    columnar.differences = [f"columnar, {text}" for text in columnar.differences]
+    report.add(columnar)
+    return report
 
 
 def _compare_built(frames: list[Frame], directory: Path, profile: Path) -> tshark.Report:
