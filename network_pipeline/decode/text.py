@@ -7,6 +7,8 @@ import re
 import socket
 from datetime import UTC, datetime, timedelta
 
+from network_pipeline.frames import NO_TIME
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _FIRST_SECOND = -62_135_596_800  # 0001-01-01, the first day that has a text with four digits
 _LAST_SECOND = 253_402_300_799  # 9999-12-31
@@ -43,8 +45,10 @@ def ipv6(address: bytes) -> str:
 def time(time_ns: int) -> str | None:
     """Return ``YYYY-mm-ddTHH:MM:SS.nnnnnnnnnZ`` for nanoseconds since the epoch (UTC).
 
-    ``None`` outside the years 1 to 9999, which damaged captures can name.
+    ``None`` for :data:`NO_TIME`, and outside the years 1 to 9999, which damaged captures can name.
     """
+    if time_ns == NO_TIME:
+        return None
     second, nanosecond = divmod(time_ns, 1_000_000_000)
     if not _FIRST_SECOND <= second <= _LAST_SECOND:
         return None
