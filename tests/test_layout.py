@@ -17,7 +17,7 @@ LAYERS = (
     ("agent", "convert", "processor", "privileges", "traffic", "report", "logs", "dictionary"),
     ("splunk",),
     ("capture", "broker", "dataset.recorder", "dataset.exports"),
-    ("dataset.writers", "dataset.ranges"),
+    ("dataset.writers", "dataset.ranges", "dataset.csv_text"),
     ("dataset.lease",),
     ("decode", "dataset.flatten"),
     ("message", "settings"),

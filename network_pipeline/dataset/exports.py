@@ -3,9 +3,6 @@
 A file appears under its name when it is complete and on disk: until then it is a hidden file beside
 it, which goes away where the work fails. Rows are written in blocks of :data:`BLOCK_ROWS`, however
 they come, so that the same rows always give the same bytes.
-
-CSV is written by polars, which took a third of the time of pyarrow for these columns; its text is
-that of :mod:`.writers`, cell by cell.
 """
 
 from __future__ import annotations
@@ -20,16 +17,13 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from network_pipeline.dataset.writers import errors_of, sync_directory
+from network_pipeline.dataset import csv_text
+from network_pipeline.dataset.writers import HEADER, errors_of, sync_directory
 from network_pipeline.errors import UsageError
-from network_pipeline.schema import COLUMNS, SCHEMA_VERSION, arrow_schema
+from network_pipeline.schema import SCHEMA_VERSION, arrow_schema
 
 #: Rows of one Parquet row group, and of one piece of text.
 BLOCK_ROWS = 65_536
-
-_HEX = [column.name for column in COLUMNS if column.type == "hex"]
-_TEXT = [column.name for column in COLUMNS if column.type == "string"]
-_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.9fZ"
 
 
 class Export:
@@ -116,36 +110,23 @@ class Export:
         """Write what comes after the rows."""
 
 
-class _TextExport(Export):
-    """A format that polars writes as text."""
-
-    def _write(self, table: pa.Table) -> None:
-        frame = pl.from_arrow(table)
-        assert isinstance(frame, pl.DataFrame)
-        self._write_text(frame.with_columns(pl.col(*_HEX).bin.encode("hex")))
-
-    def _write_text(self, frame: pl.DataFrame) -> None:
-        raise NotImplementedError
-
-
-class CsvExport(_TextExport):
+class CsvExport(Export):
     """The text that processors write."""
 
     def _begin(self, file: IO[bytes]) -> None:
-        file.write((",".join(column.name for column in COLUMNS) + "\n").encode())
+        file.write(HEADER)
 
-    def _write_text(self, frame: pl.DataFrame) -> None:
-        # An empty text is an empty cell, as an absent one is; polars would write two quotes.
-        frame = frame.with_columns(pl.col(*_TEXT).replace("", None))
-        frame.write_csv(self._file, include_header=False, datetime_format=_TIME_FORMAT)
+    def _write(self, table: pa.Table) -> None:
+        assert self._file is not None
+        self._file.write(csv_text.lines(table))
 
 
-class JsonLinesExport(_TextExport):
+class JsonLinesExport(Export):
     """One JSON object a row, with all columns; absent is null."""
 
-    def _write_text(self, frame: pl.DataFrame) -> None:
-        times = pl.col("frame_time").dt.strftime(_TIME_FORMAT)
-        frame.with_columns(times).write_ndjson(self._file)
+    def _write(self, table: pa.Table) -> None:
+        times = pl.col("frame_time").dt.strftime(csv_text.TIME_FORMAT)
+        csv_text.frame_of(table).with_columns(times).write_ndjson(self._file)
 
 
 class ParquetExport(Export):
