@@ -1,4 +1,4 @@
-"""The agent: takes frames from a source, decodes each, and hands it to the publisher.
+"""The agent: takes frames from a source and hands them, as messages, to the publisher.
 
 Neither side makes it wait: the source queues frames in a thread of its own, the publisher sends
 messages in another. It ends in the order of a frame's life: the source stops, the frames that
@@ -14,22 +14,25 @@ import logging
 import threading
 import time
 import uuid
+from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from network_pipeline import message
 from network_pipeline.capture.source import Source, SourceCounts
-from network_pipeline.decode.nested import decode
 from network_pipeline.errors import NetworkPipelineError
 from network_pipeline.frames import Frame
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters
 
-#: Longest time until a signal to stop is seen, and between two readings of the source's counts.
+#: Longest time that a frame waits for others, until a signal to stop is seen, and between two
+#: readings of the source's counts.
 READ_SECONDS = 0.25
 #: How long the publisher may take at the end to send what it holds.
 DRAIN_SECONDS = 30.0
 #: Losses are reported at most this often.
 LOSS_REPORT_SECONDS = 10.0
+
+#: Makes messages of one or more frames: of each its own, or of many one.
+Encoder = Callable[[Sequence[Frame]], Iterable[Message]]
 
 _log = logging.getLogger(__name__)
 
@@ -38,10 +41,10 @@ class Publisher(Protocol):
     """What the agent needs of :class:`network_pipeline.broker.publisher.Publisher`."""
 
     def publish(self, message: Message) -> bool:
-        """Take a message without waiting; False: it was shed, and counted so."""
+        """Take a message without waiting; False: its frames were shed, and counted so."""
 
     def stop(self, timeout: float) -> int:
-        """Send what waits, for up to ``timeout`` seconds; return how many were left, and shed."""
+        """Send what waits, for up to ``timeout`` seconds; return how many frames were shed then."""
 
 
 def new_session() -> str:
@@ -61,21 +64,19 @@ class Agent:
     With ``stop_after_num`` the session ends after that many frames; the source takes in no more.
     """
 
-    def __init__(  # noqa: PLR0913  wired by name, in one place
+    def __init__(
         self,
         source: Source,
+        encode: Encoder,
         publisher: Publisher,
         counters: Counters,
         *,
-        source_name: str,
-        session: str,
         stop_after_num: int = 0,
     ) -> None:
         self._source = source
+        self._encode = encode
         self._publisher = publisher
         self._counters = counters
-        self._name = source_name
-        self._session = session
         self._stop_after_num = stop_after_num
         self._counted = SourceCounts(0, 0, 0)
         self._reported_losses = 0
@@ -100,11 +101,9 @@ class Agent:
         return 0 < self._stop_after_num <= numbered
 
     def _publish(self, frames: list[Frame]) -> None:
-        for frame in frames:
-            nested = decode(frame)
-            self._publisher.publish(
-                message.encode(nested, source=self._name, session=self._session)
-            )
+        if frames:
+            for message in self._encode(frames):
+                self._publisher.publish(message)
 
     def _count(self) -> None:
         """Add what the source counted since the last time."""

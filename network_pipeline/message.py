@@ -1,9 +1,10 @@
 """What the broker carries: one nested dict as JSON, with headers that say what it is.
 
-A message is read in three steps, cheapest first: content type and schema from the headers, size
-from the body's length, then the values, each against its column in the schema table. Whatever
-fails raises :class:`MessageError` with a reason that quotes no content, so that a processor can
-set the message aside and go on. Nothing is ever unpickled.
+Many frames in one message are :mod:`network_pipeline.batch_message`'s. A message is read in three
+steps, cheapest first: content type and schema from the headers, size from the body's length, then
+the values, each against its column in the schema table. Whatever fails raises
+:class:`MessageError` with a reason that quotes no content, so that a processor can set the message
+aside and go on. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from network_pipeline.schema import COLUMNS, INTEGER_LIMITS, SCHEMA_VERSION
 
 JSON_TYPE = "application/json"
 
-#: A JSON message holds one frame, and the largest frame (64 KiB, as hex) takes a tenth of this.
+#: Of a message of either kind. The largest frame of a device (512 KiB, as hex) takes half of it.
 MAX_BODY_BYTES = 2 * 1024 * 1024
 
 #: A nested dict of one frame: layers by name, fields by scapy's names, absent ones left out.
@@ -42,19 +43,22 @@ def encode(nested: Nested, *, source: str, session: str) -> Message:
     ``nested`` is what :func:`network_pipeline.decode.nested.decode` made of it; the message also
     says which agent (``source``) saw it and in which capture run (``session``, a UUID).
     """
-    number = nested["frame"]["number"]
     body = json.dumps(
         {"source": source, "session": session, **nested}, separators=(",", ":")
     ).encode()
-    headers = {
+    return Message(body, JSON_TYPE, headers_of(source, session, nested["frame"]["number"], 1))
+
+
+def headers_of(source: str, session: str, first: int, count: int) -> dict[str, str | int]:
+    """Return the headers of a message of ``count`` frames, whose first one's number is given."""
+    return {
         "schema": SCHEMA_VERSION,
         "source": source,
         "session": session,
-        "first": number,
-        "count": 1,
+        "first": first,
+        "count": count,
         "created": time.time_ns(),
     }
-    return Message(body, JSON_TYPE, headers)
 
 
 def decode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> Nested:
@@ -66,13 +70,7 @@ def decode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) ->
     Raises:
         MessageError: it holds no frame, or one that this version has no columns for.
     """
-    if content_type != JSON_TYPE:
-        raise MessageError(f"content type {content_type!r:.80} is not {JSON_TYPE}")
-    schema = headers.get("schema", SCHEMA_VERSION)
-    if schema != SCHEMA_VERSION:
-        raise MessageError(f"schema {schema!r:.40}, this processor writes {SCHEMA_VERSION}")
-    if len(body) > MAX_BODY_BYTES:
-        raise MessageError(f"{len(body)} bytes, the limit is {MAX_BODY_BYTES}")
+    check_envelope(JSON_TYPE, body, content_type, headers)
     try:
         nested = json.loads(body)
     except (ValueError, RecursionError):
@@ -82,6 +80,23 @@ def decode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) ->
     _check_fields(nested, _FIELDS, "")
     _check_identity(nested)
     return nested
+
+
+def check_envelope(
+    wanted: str, body: bytes, content_type: str | None, headers: Mapping[str, Any]
+) -> None:
+    """Check what can be known of a message without reading its body.
+
+    Raises:
+        MessageError: not of the ``wanted`` content type, of another schema, or too large.
+    """
+    if content_type != wanted:
+        raise MessageError(f"content type {content_type!r:.80} is not {wanted}")
+    schema = headers.get("schema", SCHEMA_VERSION)
+    if schema != SCHEMA_VERSION:
+        raise MessageError(f"schema {schema!r:.40}, this processor writes {SCHEMA_VERSION}")
+    if len(body) > MAX_BODY_BYTES:
+        raise MessageError(f"{len(body)} bytes, the limit is {MAX_BODY_BYTES}")
 
 
 def _check_identity(nested: Nested) -> None:
@@ -116,13 +131,22 @@ def _text_like(pattern: str) -> Callable[[object], bool]:
     return lambda value: type(value) is str and matches(value) is not None
 
 
-#: Tests by column type. No text may hold a line break: a line of CSV is a row.
+#: Characters that no text may hold, since a line of CSV is a row: controls and line breaks.
+_CONTROLS = "\\x00-\\x1f\\x7f-\\x9f\u2028\u2029"
+
+#: What UTF-8 text must look like by column type, in the syntax of :mod:`re` and of RE2.
+TEXT_PATTERNS = {
+    "mac": r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}",
+    "ipv4": r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}",
+    "ipv6": r"[0-9a-f:.]{2,45}",
+    "string": f"[^{_CONTROLS}]*",
+}
+
+#: Tests by column type.
 _CHECKS: dict[str, Callable[[object], bool]] = {
+    **{name: _text_like(pattern) for name, pattern in TEXT_PATTERNS.items()},
     "hex": _text_like(r"(?:[0-9a-f]{2})*"),
-    "mac": _text_like(r"[0-9a-f]{2}(?::[0-9a-f]{2}){5}"),
-    "ipv4": _text_like(r"[0-9]{1,3}(?:\.[0-9]{1,3}){3}"),
-    "ipv6": _text_like(r"[0-9a-f:.]{2,45}"),
-    "string": _text_like(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]*"),
+    "string": _text_like(rf"[^{_CONTROLS}\ud800-\udfff]*"),  # half characters are no UTF-8
     "timestamp[ns, UTC]": _text_like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"),
     **{name: _integer_up_to(limit) for name, limit in INTEGER_LIMITS.items()},
 }

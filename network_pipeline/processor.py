@@ -2,8 +2,9 @@
 
 The algorithm that loses nothing:
 
-1. A delivery that holds no frame is set aside at once (``reject``). All others wait for a snapshot,
-   in order of arrival, also those of frames already written.
+1. A delivery that holds no frames is set aside at once (``reject``). All others wait for a
+   snapshot, in order of arrival, also those of frames already written. One may hold a frame or
+   many, of which some may be written already.
 2. A snapshot gives the rows that wait to the recorder. Only when it returns, and the rows thus are
    durable, are their deliveries acknowledged; a duplicate's after the rows that arrived before it,
    since one of those may be its original.
@@ -13,10 +14,12 @@ The algorithm that loses nothing:
    or elsewhere. So all that waits is dropped. Rows that were written but not yet acknowledged come
    again and are recognised as duplicates.
 
-Counters: ``received`` moves when a delivery begins to wait or was set aside. Each ends as exactly
-one of ``written``, ``duplicate``, ``rejected``; deliveries that became void while they waited, and
-those that go back to the queue at the end, are taken out of ``received`` again. So at the end
-``received = written + duplicate + rejected``, and in between the difference is what waits.
+Counters are of frames. ``received`` moves when a delivery begins to wait or was set aside. Each of
+its frames ends as exactly one of ``written``, ``duplicate``, ``rejected``; deliveries that became
+void while they waited, and those that go back to the queue at the end, are taken out of
+``received`` again. So at the end ``received = written + duplicate + rejected``, and in between the
+difference is what waits. How many frames a message held that could not be read is what its headers
+say.
 """
 
 from __future__ import annotations
@@ -26,11 +29,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from network_pipeline import rows
+from network_pipeline.backlog import Backlog
 from network_pipeline.dataset.ranges import WrittenFrames
 from network_pipeline.errors import BrokerLost, DatasetError, MessageError
-from network_pipeline.message import Nested, decode
 from network_pipeline.metrics import Counters
 from network_pipeline.settings import ProcessorSettings
 
@@ -40,11 +44,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Rows of one snapshot, whatever SAVE_AFTER_NUM says: AMQP counts unacknowledged deliveries in 16
-#: bits, and two snapshots must fit.
+#: Rows that make a snapshot due, whatever SAVE_AFTER_NUM says: AMQP counts unacknowledged
+#: deliveries in 16 bits, and two snapshots of one row each must fit.
 MAX_SNAPSHOT_ROWS = 32_767
 
-#: Bodies that may wait for a snapshot. Decoded they take five to seven times as much memory.
+#: What may wait for a snapshot: bodies of JSON, which decoded take five to seven times as much
+#: memory, and the memory of batches.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 #: How long one ``receive`` may take: ``stop`` is noticed after that.
@@ -65,15 +70,6 @@ class Consumer(Protocol):
 
     def reject(self, delivery: Delivery, reason: str) -> None:
         """Set a message aside, then acknowledge it; ``BrokerLost`` as in ``receive``."""
-
-
-class _Waiting(NamedTuple):
-    """A delivery that waits for a snapshot; ``nested`` is None for a duplicate."""
-
-    delivery: Delivery
-    key: tuple[str, int]
-    nested: Nested | None
-    since: float
 
 
 def prefetch(settings: ProcessorSettings) -> int:
@@ -104,9 +100,7 @@ class Processor:
         self._counters = counters
         self._written = WrittenFrames()
         self._arrived: deque[Delivery] = deque()
-        self._waiting: list[_Waiting] = []
-        self._waiting_keys: set[tuple[str, int]] = set()
-        self._waiting_bytes = 0
+        self._backlog = Backlog()
         self._retry_delay = 0.0
         self._retry_at = 0.0
         self._rejections = _Seldom(_SAY_SECONDS)
@@ -141,7 +135,7 @@ class Processor:
         except BrokerLost:
             logger.warning(
                 "the connection to the broker broke; %d rows that waited will come again",
-                len(self._waiting_keys),
+                self._backlog.rows,
             )
             self._drop()
         except DatasetError as error:
@@ -155,77 +149,66 @@ class Processor:
 
     def _take(self, delivery: Delivery) -> None:
         try:
-            nested = decode(delivery.body, delivery.content_type, delivery.headers)
+            found = rows.decode(delivery.body, delivery.content_type, delivery.headers)
         except MessageError as error:
             self._reject(delivery, str(error))
             return
-        key = (nested["session"], nested["frame"]["number"])
-        is_duplicate = key in self._waiting_keys or key in self._written
-        row = None if is_duplicate else nested
-        self._waiting.append(_Waiting(delivery, key, row, time.monotonic()))
-        self._waiting_bytes += len(delivery.body)
-        if not is_duplicate:
-            self._waiting_keys.add(key)
-        self._counters.add("received")
+        session, numbers = rows.session(found), rows.numbers(found)
+        known = self._written.holds(session, numbers) | self._backlog.holds(session, numbers)
+        self._backlog.add(delivery, found, ~known)
+        self._counters.add("received", len(numbers))
 
     def _reject(self, delivery: Delivery, reason: str) -> None:
         self._consumer.reject(delivery, reason)
-        self._counters.add("received")
-        self._counters.add("rejected")
+        frames = rows.claimed_count(delivery.headers)
+        self._counters.add("received", frames)
+        self._counters.add("rejected", frames)
         if self._rejections.is_time():
-            logger.warning("a message holds no frame and was set aside: %s", reason)
+            logger.warning("a message holds no frames and was set aside: %s", reason)
 
-    def _rows_to_take(self) -> int | None:
-        """Rows still wanted, beside those that wait; None for no limit."""
+    def _is_enough(self) -> bool:
+        """Whether no more rows are wanted than are written and wait."""
         limit = self._settings.stop_after_num
-        return limit - self._counters["written"] - len(self._waiting_keys) if limit else None
+        return bool(limit) and self._counters["written"] + self._backlog.rows >= limit
 
     def _is_complete(self) -> bool:
         limit = self._settings.stop_after_num
         return bool(limit) and self._counters["written"] >= limit
 
     def _is_due(self) -> bool:
-        if not self._waiting:
+        if not self._backlog:
             return False
         return (
-            len(self._waiting) >= _snapshot_rows(self._settings)
-            or self._waiting_bytes >= MAX_WAITING_BYTES
-            or self._rows_to_take() == 0
-            or time.monotonic() >= self._waiting[0].since + self._settings.save_after_seconds
+            self._backlog.frames >= _snapshot_rows(self._settings)
+            or self._backlog.memory >= MAX_WAITING_BYTES
+            or self._is_enough()
+            or time.monotonic() >= self._backlog.since + self._settings.save_after_seconds
         )
 
     def _seconds_to_wait(self) -> float:
-        if not self._waiting:
+        if not self._backlog:
             return POLL_SECONDS
-        due = self._waiting[0].since + self._settings.save_after_seconds
+        due = self._backlog.since + self._settings.save_after_seconds
         return min(POLL_SECONDS, max(0.0, due - time.monotonic()))
 
     def _save(self) -> None:
-        while self._waiting:
-            rows = [waiting.nested for waiting in self._waiting if waiting.nested is not None]
-            written = self._recorder.append(rows) if rows else 0
-            settled = _through_row(self._waiting, written)
-            self._settle(settled, written)
-            self._consumer.ack([waiting.delivery for waiting in settled])
-
-    def _settle(self, settled: Sequence[_Waiting], written: int) -> None:
-        for waiting in settled:
-            self._written.add(waiting.key)
-            self._waiting_keys.discard(waiting.key)
-            self._waiting_bytes -= len(waiting.delivery.body)
-        del self._waiting[: len(settled)]
-        self._counters.add("written", written)
-        self._counters.add("duplicate", len(settled) - written)
-        if written and self._retry_delay:
-            logger.info("%s: writing again", self._recorder.path)
-            self._retry_delay, self._retry_at = 0.0, 0.0
+        while self._backlog:
+            pieces = self._backlog.pieces()
+            written = self._recorder.append(pieces) if pieces else 0
+            for session, numbers in self._backlog.written(written):
+                self._written.add(session, numbers)
+            self._counters.add("written", written)
+            settled, duplicates = self._backlog.settle()
+            self._counters.add("duplicate", duplicates)
+            if written and self._retry_delay:
+                logger.info("%s: writing again", self._recorder.path)
+                self._retry_delay, self._retry_at = 0.0, 0.0
+            self._consumer.ack(settled)
 
     def _drop(self) -> None:
-        self._counters.add("received", -len(self._waiting))
+        self._counters.add("received", -self._backlog.frames)
         self._arrived.clear()
-        self._waiting.clear()
-        self._waiting_keys.clear()
-        self._waiting_bytes = 0
+        self._backlog.clear()
 
     def _put_off(self, error: DatasetError) -> None:
         least, most = _RETRY_SECONDS
@@ -233,12 +216,6 @@ class Processor:
         self._retry_at = time.monotonic() + self._retry_delay
         if self._failures.is_time():
             logger.error("%s; nothing is acknowledged until it can be written", error)
-
-
-def _through_row(waiting: Sequence[_Waiting], count: int) -> Sequence[_Waiting]:
-    """Return the first ``count`` rows with the duplicates between and after them."""
-    places = [place for place, each in enumerate(waiting) if each.nested is not None]
-    return waiting[: places[count]] if count < len(places) else waiting[:]
 
 
 class _Seldom:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable
 from typing import Any
@@ -44,6 +45,26 @@ def number(least: float) -> Callable[[str], float]:
         return float(text)
 
     return parse
+
+
+def one_of(*words: str) -> Callable[[str], str]:
+    """Return a rule for one of some words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be one of {', '.join(words)}")
+        return text
+
+    return parse
+
+
+def speed(text: str) -> float:
+    """Parse a multiple such as ``10x``, or ``max``, which is infinity."""
+    if text == "max":
+        return math.inf
+    if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?x", text) or float(text[:-1]) == 0:
+        raise ValueError("must be a multiple such as 1x, 10x or 0.5x, or max")
+    return float(text[:-1])
 
 
 def port(text: str) -> int:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from network_pipeline import rules
@@ -29,6 +29,9 @@ DEFAULT_FILTERS = {
     "ssh": "tcp port 22",
     "telnet": "tcp port 23",
 }
+
+#: How the bodies of Arrow messages are compressed.
+Compression = Literal["lz4", "zstd", "none"]
 
 
 def environment() -> Mapping[str, str]:
@@ -107,12 +110,20 @@ SOURCE_OPTION = Option("source", "SOURCE_HOST", "", rules.optional_word,
                        "name of this agent in every row", "NAME",
                        shown="this host's name")  # fmt: skip
 
+COMPRESSION_OPTION = Option("compression", "MESSAGE_COMPRESSION", "lz4",
+                            rules.one_of("lz4", "zstd", "none"),
+                            "of Arrow messages: lz4, zstd or none", "NAME")  # fmt: skip
+
 CAPTURE_OPTIONS = (
     Option("device", "CAP_DEVICE", "lo", rules.device_list,
            "network device, 'any' for all; may be repeated", "NAME", repeatable=True),
     Option("filter", "NETWORK_FILTER", "", rules.text_value,
            "what to capture, as tcpdump writes it (man pcap-filter); the broker's own traffic is "
            "always left out", "BPF"),
+    Option("engine", "CAPTURE_ENGINE", "scapy", rules.one_of("scapy", "columnar"),
+           "what decodes: scapy, a JSON message for every packet; or columnar, many packets in "
+           "an Arrow message, for busy devices", "NAME"),
+    COMPRESSION_OPTION,
     SOURCE_OPTION,
     STOP_OPTION,
 )  # fmt: skip
@@ -209,6 +220,8 @@ class CaptureSettings:
     filter: str
     source: str
     stop_after_num: int = 0
+    engine: str = "scapy"
+    compression: Compression = "lz4"
 
 
 @dataclass(frozen=True)
@@ -257,6 +270,8 @@ def capture_settings(values: Mapping[str, Any]) -> CaptureSettings:
         filter=values["filter"],
         source=values["source"] or socket.gethostname(),
         stop_after_num=values["stop_after_num"],
+        engine=values["engine"],
+        compression=values["compression"],
     )
 
 

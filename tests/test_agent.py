@@ -8,10 +8,11 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from network_pipeline import message
+from network_pipeline import arrow_messages, json_messages, message, rows
 from network_pipeline.agent import Agent, new_session
 from network_pipeline.capture.frame_queue import BATCH_FRAMES
 from network_pipeline.capture.source import Source
@@ -44,9 +45,13 @@ class Recorder:
     def stop(self, timeout: float) -> int:
         assert timeout > 0
         self.stopped += 1
-        self._counters.add("published", len(self.messages) - self._kept)
+        self._counters.add("published", sum(self.counts) - self._kept)
         self._counters.add("shed", self._kept)
         return self._kept
+
+    @property
+    def counts(self) -> list[int]:
+        return [int(one.headers["count"]) for one in self.messages]
 
     @property
     def numbers(self) -> list[int]:
@@ -89,14 +94,8 @@ def counters() -> Counters:
 
 
 def agent(source: Source, recorder: Recorder, counters: Counters, stop_after_num: int = 0) -> Agent:
-    return Agent(
-        source,
-        recorder,
-        counters,
-        source_name="edge-7",
-        session=SESSION,
-        stop_after_num=stop_after_num,
-    )
+    encode = partial(json_messages.of_frames, session=SESSION, source="edge-7")
+    return Agent(source, encode, recorder, counters, stop_after_num=stop_after_num)
 
 
 def send(where: netns.Namespace, count: int, address: str = "127.0.0.1") -> None:
@@ -124,6 +123,25 @@ def test_every_frame_becomes_one_message(where: netns.Namespace, counters: Count
         assert (nested["ip"]["src"], nested["ip"]["dst"]) == ("127.0.0.1", "127.0.0.1")
         assert (nested["udp"]["sport"], nested["udp"]["dport"]) == (4000, 9)
         assert nested["raw"]["load"] == (b"number %d" % (number - 1)).hex()
+
+
+def test_frames_wait_for_others_to_be_a_batch(where: netns.Namespace, counters: Counters) -> None:
+    recorder = Recorder(counters)
+    encode = partial(arrow_messages.of_frames, session=SESSION, source="edge-7", compression="lz4")
+    with sniffing(where, "lo", text="udp", enough_frames=600) as sniffer:
+        send(where, 1500)
+        assert awaited(lambda: sniffer.counts().captured == 1500)
+        run = Run(Agent(sniffer, encode, recorder, counters))
+        assert awaited(lambda: sum(recorder.counts) == 1500)
+        assert run.ended() is None
+    assert recorder.counts == [600, 600, 300]
+    found = [rows.decode(one.body, one.content_type, one.headers) for one in recorder.messages]
+    numbers = [number for batch in found for number in rows.numbers(batch).tolist()]
+    assert numbers == list(range(1, 1501))
+    assert {rows.session(batch) for batch in found} == {SESSION}
+    assert counters.snapshot() == {
+        "captured": 1500, "published": 1500, "shed": 0, "kernel_dropped": 0
+    }  # fmt: skip
 
 
 def test_what_waits_at_the_stop_is_published(where: netns.Namespace, counters: Counters) -> None:
@@ -198,6 +216,8 @@ def test_a_removed_device_ends_it_after_its_frames(counters: Counters) -> None:
 #: Opens as root, gives root up, captures, and ends by itself: as a capture command does.
 CHILD = """
 import os, threading
+from functools import partial
+from network_pipeline import json_messages
 from network_pipeline.agent import Agent, new_session
 from network_pipeline.capture.sniffer import Sniffer
 from network_pipeline.metrics import Counters
@@ -211,8 +231,8 @@ sniffer = Sniffer(CaptureSettings(("lo",), "udp", "edge", 5), [])
 sniffer.open()
 drop_root(None)
 print("open", flush=True)
-agent = Agent(sniffer, Recorder(counters), counters, source_name="edge", session=session,
-              stop_after_num=5)
+encode = partial(json_messages.of_frames, session=session, source="edge")
+agent = Agent(sniffer, encode, Recorder(counters), counters, stop_after_num=5)
 agent.run(threading.Event())
 print(os.getuid(), counters, flush=True)
 """

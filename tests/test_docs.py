@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from network_pipeline import dictionary, settings
-from network_pipeline.scripts import listen, main, pcap, send
+from network_pipeline.scripts import capture_pcap, listen, main, pcap, send
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.rst").read_text()
@@ -22,6 +22,7 @@ OPTIONS = (
     *listen.OPTIONS,
     main.PORT_OPTION,
     *pcap.OPTIONS,
+    *capture_pcap.OPTIONS,
 )
 
 

@@ -16,17 +16,23 @@ import sys
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from network_pipeline.broker import topology
 from network_pipeline.demo import Part
+from network_pipeline.frames import Frame, LinkType
 from network_pipeline.schema import COLUMN_NAMES
 from network_pipeline.settings import BrokerSettings
+from network_pipeline.traffic import craft
 from tests import netns, servers
+from tests.decode import captures
+from tests.decode.samples import all_samples
 
 BROKERS = ["redis_server", "valkey_server", "rabbitmq_server"]
+ENDS = craft.Ends("02:00:00:00:00:01", "02:00:00:00:00:02", "127.7.7.7", "127.7.7.8")
 PROCESSORS = {"redis_server": "packets-redis", "valkey_server": "packets-redis"}
 
 
@@ -132,6 +138,105 @@ def test_datagrams_become_rows(pipeline: Pipeline) -> None:
             "raw_len": str(len(payload)),
             "raw_load": payload.hex(),
         }
+
+
+def traffic_of_every_kind(port: int) -> None:
+    """Send TCP, UDP, DNS and ICMP to 127.7.7.7, IPv6 to ::1, and ARP, all on lo."""
+    query = bytes.fromhex("abcd01000001000000000000") + b"\7example\3com\0\0\1\0\1"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+        for payload, to in ((b"", port), (b"payload", port), (query, 53)):
+            sender.sendto(payload, ("127.7.7.7", to))  # nobody listens: ICMP comes back
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as sender:
+        sender.sendto(b"six", ("::1", port))
+    with (
+        socket.create_server(("127.7.7.7", port)) as server,
+        socket.create_connection(("127.7.7.7", port)) as client,
+    ):
+        client.sendall(b"GET / HTTP/1.1\r\n\r\n")
+        peer, _ = server.accept()
+        peer.recv(100)
+        peer.sendall(b"x" * 3000)
+        peer.close()
+        while client.recv(4096):
+            pass
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sender:
+        sender.bind(("lo", 0))
+        sender.send(craft.arp_request(ENDS))
+
+
+def differences(rows: list[dict[str, str]], others: list[dict[str, str]]) -> list[tuple[str, ...]]:
+    """Return the cells that differ; the kernel stamps some frames for each socket anew."""
+    return [
+        (row["frame_number"], name, row[name], other[name])
+        for row, other in zip(rows, others, strict=True)
+        for name in row
+        if name != "frame_time" and row[name] != other[name]
+    ]
+
+
+@pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
+def test_both_engines_give_the_same_rows(pipeline: Pipeline) -> None:
+    text = f"host 127.7.7.7 or (ip6 and udp port {pipeline.port}) or arp"
+    processor, _ = pipeline.process("--save-after-num", "7")
+    agents = {}
+    for engine in ("scapy", "columnar"):
+        part = pipeline.start("capture-tcp", "--filter", text, "--engine", engine)
+        session = part.wait_until_it_says("session ([0-9a-f-]{36}): capturing on lo")[1]
+        agents[session] = part
+    traffic_of_every_kind(pipeline.port)
+    servers.wait_until(lambda: any(row["arp_op"] for row in pipeline.written()), "the last frame")
+    counts = [part.end() for part in agents.values()]
+    assert counts[0] == counts[1]
+    captured = counts[0]["captured"]
+    assert counts[0] == {
+        "captured": captured, "published": captured, "shed": 0, "kernel_dropped": 0
+    }  # fmt: skip
+    ended = processor.end()
+    assert ended == {
+        "received": 2 * captured, "written": 2 * captured, "duplicate": 0, "rejected": 0
+    }  # fmt: skip
+    by_session: dict[str, list[dict[str, str]]] = {session: [] for session in agents}
+    for row in pipeline.written():
+        by_session[row.pop("session")].append(row)
+    nested, columnar = by_session.values()
+    assert differences(nested, columnar) == []
+    for column in ("tcp_sport", "udp_sport", "dns_id", "icmp_type", "ipv6_src", "arp_op"):
+        assert any(row[column] for row in nested), column
+
+
+def has_lines(path: Path, count: int) -> bool:
+    return path.read_bytes().count(b"\n") == count
+
+
+@pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
+def test_a_capture_file_comes_through_as_it_is(pipeline: Pipeline, tmp_path: Path) -> None:
+    frames = [
+        Frame(number, 1_700_000_000_123_456_789 + number, None, len(each.data), LinkType.ETHERNET,
+              each.data)
+        for number, each in enumerate(all_samples(), 1) if each.link_type == LinkType.ETHERNET
+    ]  # fmt: skip
+    capture = tmp_path / "all.pcap"
+    captures.write_frames(capture, frames)
+    last = tmp_path / "last.pcap"
+    captures.write_frames(last, frames[:1])
+    expected = tmp_path / "expected"
+    Part(tmp_path / "log", "packets-pcap", str(capture), "--output", f"{expected}.csv").ended()
+    expected.with_suffix(".csv").rename(expected)
+    for messages in ("json", "arrow"):
+        output = tmp_path / f"{messages}.rows"
+        processor, _ = pipeline.process("--output", str(output))
+        for _ in range(2):  # the second time nothing is new: the session is the file's
+            part = pipeline.start("capture-pcap", str(capture), "--messages", messages)
+            assert part.ended()["published"] == len(frames)
+        assert f"{len(frames)} frames = {len(frames)} published + 0 refused" in part.said()
+        pipeline.start("capture-pcap", str(last), "--messages", messages).ended()
+        lines = len(frames) + 2
+        servers.wait_until(partial(has_lines, output, lines), "a row of the last message")
+        assert processor.end() == {
+            "received": 2 * len(frames) + 1, "written": len(frames) + 1,
+            "duplicate": len(frames), "rejected": 0,
+        }  # fmt: skip
+        assert output.read_bytes().startswith(expected.read_bytes())
 
 
 def test_rows_are_published_without_a_processor_and_written_later(pipeline: Pipeline) -> None:

@@ -17,6 +17,7 @@ from network_pipeline.errors import BrokerLost, DatasetError
 from network_pipeline.message import JSON_TYPE, Nested
 from network_pipeline.metrics import Counters
 from network_pipeline.processor import MAX_SNAPSHOT_ROWS, Processor, prefetch
+from network_pipeline.rows import Rows
 from network_pipeline.settings import ProcessorSettings
 from tests.dataset import tmpfs
 from tests.dataset.sample import frame, frames
@@ -94,10 +95,10 @@ class Session:
         self.processor = Processor(queue, self.recorder, settings, self.counters)
         self.queue = queue
 
-    def _noted(self, nested: Sequence[Nested]) -> int:
-        self.snapshots.append(len(nested))
+    def _noted(self, pieces: Sequence[Rows]) -> int:
+        self.snapshots.append(len(pieces))
         self.queue.call("append")
-        return self._append(nested)
+        return self._append(pieces)
 
     def run(self) -> None:
         self.recorder.start()
@@ -234,7 +235,7 @@ def test_messages_that_hold_no_frame_are_set_aside(
     assert queue.acked == [2, 5]
     assert session.counts() == (5, 2, 0, 3)
     warnings = [entry.getMessage() for entry in caplog.records if entry.levelname == "WARNING"]
-    assert warnings == ["a message holds no frame and was set aside: not JSON"]
+    assert warnings == ["a message holds no frames and was set aside: not JSON"]
 
 
 def test_duplicates_are_dropped_and_acknowledged(tmp_path: Path, path: Path) -> None:
@@ -391,11 +392,11 @@ def test_no_more_is_taken_than_may_wait_while_the_disk_is_full(
     session = Session(tmp_path, queue)
     attempts: list[int] = []
 
-    def fail_five_times(nested: Sequence[Nested]) -> int:
+    def fail_five_times(pieces: Sequence[Rows]) -> int:
         attempts.append(queue.calls["receive"])
         if len(attempts) < 6:
             raise DatasetError("full")
-        return session._append(nested)
+        return session._append(pieces)
 
     monkeypatch.setattr(session.recorder, "append", fail_five_times)
     session.run()

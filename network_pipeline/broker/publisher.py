@@ -5,7 +5,7 @@ removes them once the broker has confirmed them; until then they stay where they
 breaks is one case: drop the connection, wait (0.1 to 5 s, more each time), connect, declare, and
 send everything unconfirmed again, in order, with an ``attempt`` header, since the broker may have
 got it the first time. Only two things end a message: a confirm (``published``) or a full buffer,
-now or at the end (``shed``).
+now or at the end (``shed``). Both count the frames in it.
 """
 
 from __future__ import annotations
@@ -36,6 +36,10 @@ class _Outgoing:
     message: Message
     attempts: int = 0
 
+    @property
+    def frames(self) -> int:
+        return int(self.message.headers.get("count", 1))
+
     def to_send(self) -> Message:
         if not self.attempts:
             return self.message
@@ -58,7 +62,7 @@ class Publisher:
 
         Args:
             settings: the broker and the queue.
-            counters: gets ``published`` and ``shed``.
+            counters: gets ``published`` and ``shed``, in frames.
             buffer_messages: how many messages may wait.
             buffer_bytes: how many bytes their bodies may have together.
         """
@@ -89,20 +93,21 @@ class Publisher:
 
     def publish(self, message: Message) -> bool:
         """Take a message to send; return False where the buffer is full and it was shed."""
-        size = len(message.body)
+        outgoing = _Outgoing(message)
         with self._changed:
-            fits = (
-                not self._closed
-                and len(self._waiting) < self._buffer_messages
-                and self._bytes + size <= self._buffer_bytes
-            )
+            fits = self._has_room(message)
             if fits:
-                self._waiting.append(_Outgoing(message))
-                self._bytes += size
-                self._changed.notify()
+                self._waiting.append(outgoing)
+                self._bytes += len(message.body)
+                self._changed.notify_all()
         if not fits:
-            self._counters.add("shed")
+            self._counters.add("shed", outgoing.frames)
         return fits
+
+    def await_room(self, message: Message, timeout: float) -> bool:
+        """Wait up to ``timeout`` seconds until a message would not be shed; return whether so."""
+        with self._changed:
+            return self._changed.wait_for(lambda: self._has_room(message), timeout)
 
     def waiting(self) -> int:
         """Return how many messages the broker has not confirmed yet."""
@@ -112,16 +117,16 @@ class Publisher:
         """Send what waits, for up to ``timeout`` seconds, and close.
 
         Returns:
-            How many messages were left; they are counted as shed.
+            How many frames were left; they are counted as shed.
         """
         with self._changed:
             self._stop_at = time.monotonic() + timeout
-            self._changed.notify()
+            self._changed.notify_all()
         if self._thread.ident is not None:
             self._thread.join(timeout + 0.1)
         with self._changed:
             self._closed = True
-            left = len(self._waiting)
+            left = sum(outgoing.frames for outgoing in self._waiting)
             self._waiting.clear()
             self._bytes = 0
             if self._link:
@@ -129,6 +134,13 @@ class Publisher:
         if left:
             self._counters.add("shed", left)
         return left
+
+    def _has_room(self, message: Message) -> bool:
+        return (
+            not self._closed
+            and len(self._waiting) < self._buffer_messages
+            and self._bytes + len(message.body) <= self._buffer_bytes
+        )
 
     # -- the thread
 
@@ -185,16 +197,19 @@ class Publisher:
             if self._closed:
                 return
             unconfirmed = []
+            published = 0
             for index in range(len(batch)):
                 outgoing = self._waiting.popleft()
                 if index in confirmed:
                     self._bytes -= len(outgoing.message.body)
+                    published += outgoing.frames
                 else:
                     outgoing.attempts += 1
                     unconfirmed.append(outgoing)
             self._waiting.extendleft(reversed(unconfirmed))
-            if confirmed:
-                self._counters.add("published", len(confirmed))
+            if published:
+                self._counters.add("published", published)
+                self._changed.notify_all()
 
     def _consider(self, refusal: str) -> None:
         """After a batch: wait where the broker did not take all of it."""

@@ -57,6 +57,8 @@ _BLOCK_SECONDS = 1.0
 #: XREADGROUP waits by itself; this much passes while the prefetch count allows no reading.
 _PAUSE_SECONDS = 0.01
 _CLAIM_COUNT = 1000
+#: Entries of one reading, since a message may be large.
+_READ_COUNT = 256
 #: The idle time given to released entries: more than any visibility timeout.
 _LONG_IDLE_MS = 30 * 24 * 3600 * 1000
 #: Who holds entries that were released.
@@ -167,8 +169,8 @@ class Channel(virtual.Channel):
     def _read(self, wait: float) -> int:
         block = ("BLOCK", max(1, int(wait * 1000))) if wait > 0 else ()
         reply = self._wire.call(
-            "XREADGROUP", "GROUP", GROUP, self._owner, "COUNT", self.qos.room(), *block,
-            "STREAMS", self._queue, ">",
+            "XREADGROUP", "GROUP", GROUP, self._owner, "COUNT",
+            min(self.qos.room(), _READ_COUNT), *block, "STREAMS", self._queue, ">",
         )  # fmt: skip
         entries = reply[0][1] if reply else ()
         for entry in entries:

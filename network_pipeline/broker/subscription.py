@@ -14,6 +14,9 @@ from typing import Any, NamedTuple
 
 from network_pipeline.broker.link import Link
 
+#: Bodies that one pull puts into the inbox, unless a single reading brings more.
+_PULL_BYTES = 16 * 1024 * 1024
+
 #: How long to look for one more delivery once some have arrived.
 _MORE_SECONDS = 0.001
 
@@ -37,6 +40,7 @@ class Subscription:
         self.name = name
         self._prefetch = prefetch
         self._inbox: list[Delivery] = []
+        self._inbox_bytes = 0
         #: What is not acknowledged: our number, which grows, → the channel's delivery tag.
         self._unsettled: dict[int, Any] = {}
         self._numbers = count(1)
@@ -56,14 +60,16 @@ class Subscription:
         """Put into the inbox what arrives: wait for the first, and take what is there."""
         wait = timeout
         with suppress(TimeoutError):
-            while len(self._unsettled) < self._prefetch or not self._inbox:
+            while not self._inbox or (
+                len(self._unsettled) < self._prefetch and self._inbox_bytes < _PULL_BYTES
+            ):
                 self.link.drain(wait)
                 if self._inbox:
                     wait = _MORE_SECONDS
 
     def take(self) -> list[Delivery]:
         """Empty the inbox."""
-        inbox, self._inbox = self._inbox, []
+        inbox, self._inbox, self._inbox_bytes = self._inbox, [], 0
         return inbox
 
     def holds(self, delivery: Delivery) -> bool:
@@ -103,6 +109,7 @@ class Subscription:
         number = next(self._numbers)
         self._unsettled[number] = place["delivery_tag"]
         body = body.encode() if isinstance(body, str) else bytes(body or b"")
+        self._inbox_bytes += len(body)
         redelivered = bool(place.get("redelivered"))
         self._inbox.append(
             Delivery(body, content_type, headers or {}, redelivered, (self.name, number))

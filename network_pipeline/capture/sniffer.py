@@ -40,8 +40,8 @@ class Sniffer:
     """A source of frames from network devices (:class:`network_pipeline.capture.source.Source`).
 
     ``endpoints`` are the broker's hosts and ports, whose traffic is never captured. With
-    ``settings.stop_after_num`` the session ends with that frame's number. :meth:`open` needs
-    CAP_NET_RAW; all else works after it was given up.
+    ``settings.stop_after_num`` the session ends with that frame's number. A read waits for
+    ``enough_frames``. :meth:`open` needs CAP_NET_RAW; all else works after it was given up.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class Sniffer:
         settings: CaptureSettings,
         endpoints: Sequence[tuple[str, int]],
         *,
+        enough_frames: int = 1,
         queue_frames: int = QUEUE_FRAMES,
         queue_bytes: int = QUEUE_BYTES,
     ) -> None:
@@ -56,7 +57,9 @@ class Sniffer:
         self._devices = (devices.ANY,) if devices.ANY in names else names
         self._filter = settings.filter
         self._endpoints = endpoints
-        self._queue = FrameQueue(queue_frames, queue_bytes, last=settings.stop_after_num)
+        self._queue = FrameQueue(
+            queue_frames, queue_bytes, last=settings.stop_after_num, enough=enough_frames
+        )
         self._sockets: list[PacketSocket] = []
         self._scapy: AsyncSniffer | None = None
         self._stopped = False
@@ -81,7 +84,7 @@ class Sniffer:
         self._sockets = sockets
 
     def read(self, timeout: float) -> list[Frame]:
-        """Return up to 512 frames that wait; up to ``timeout`` seconds for the first one.
+        """Return frames that wait, oldest first; up to ``timeout`` seconds for enough of them.
 
         Raises:
             CaptureError: no device is left to take frames from, and none waits.

@@ -31,7 +31,7 @@ class Source(Protocol):
         """
 
     def read(self, timeout: float) -> list[Frame]:
-        """Return the frames that wait, oldest first; up to ``timeout`` seconds for the first one.
+        """Return the frames that wait, oldest first, after up to ``timeout`` seconds for them.
 
         Raises:
             CaptureError: no device is left to take frames from, and none waits.

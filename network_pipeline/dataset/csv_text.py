@@ -18,6 +18,21 @@ _HEX = [column.name for column in COLUMNS if column.type == "hex"]
 _TEXT = [column.name for column in COLUMNS if column.type == "string"]
 
 
+def plain_schema(schema: pa.Schema) -> pa.Schema:
+    """Return the schema with plain columns in the place of dictionaries."""
+    return pa.schema(
+        [
+            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            for field in schema
+        ]
+    )
+
+
+def plain(batch: pa.RecordBatch) -> pa.Table:
+    """Return the rows with plain columns: dictionaries depend on how rows were batched."""
+    return pa.Table.from_batches([batch]).cast(plain_schema(batch.schema))
+
+
 def frame_of(rows: pa.Table) -> pl.DataFrame:
     """Return the rows with bytes as hex, as they are in text formats."""
     frame = pl.from_arrow(rows)

@@ -60,7 +60,7 @@ class Export:
         Raises:
             DatasetError: they cannot be written.
         """
-        self._waiting.append(pa.Table.from_batches([batch]).cast(_plain_schema(batch.schema)))
+        self._waiting.append(csv_text.plain(batch))
         self._waiting_rows += batch.num_rows
         self.rows += batch.num_rows
         if self._waiting_rows >= BLOCK_ROWS:
@@ -137,7 +137,7 @@ class ParquetExport(Export):
         self._writer: Any = None
 
     def _begin(self, file: IO[bytes]) -> None:
-        schema = _plain_schema(arrow_schema())
+        schema = csv_text.plain_schema(arrow_schema())
         self._writer = pq.ParquetWriter(file, schema, compression="zstd")
 
     def _write(self, table: pa.Table) -> None:
@@ -165,13 +165,3 @@ def export(path: Path) -> Export:
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {', '.join(FORMATS)}")
     return FORMATS[path.suffix](path)
-
-
-def _plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with plain columns: dictionaries depend on how rows were batched."""
-    return pa.schema(
-        [
-            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
-            for field in schema
-        ]
-    )

@@ -1,4 +1,6 @@
-"""From nested dicts to a table: one row per frame, always all columns, in the schema's order.
+"""From nested dicts to a table, and its lines of CSV: one row per frame.
+
+A row always has all columns, in the schema's order.
 
 ``json_normalize`` flattens a whole batch at once and guesses types from what it finds: an integer
 column in which some rows are absent comes out as floats. The schema knows better, so each column
@@ -11,6 +13,8 @@ An absent value and an empty text differ in the table. In CSV both are an empty 
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
 from typing import Any
 
@@ -35,6 +39,14 @@ def rows(nested: Sequence[Nested]) -> pd.DataFrame:
         {column.name: _typed(found, column.name, column.type, len(nested)) for column in COLUMNS},
         copy=False,
     )
+
+
+def lines(nested: Sequence[Nested]) -> bytes:
+    """Return a line of CSV per nested dict, in UTF-8, with quotes only where a value needs them."""
+    text = io.StringIO(newline="")
+    values = rows(nested).to_numpy(dtype=object, na_value="")
+    csv.writer(text, lineterminator="\n").writerows(values)
+    return text.getvalue().encode()
 
 
 def _typed(found: pd.DataFrame, name: str, kind: str, count: int) -> Any:

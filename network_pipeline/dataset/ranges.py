@@ -10,8 +10,23 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 
+import numpy as np
+from numpy.typing import NDArray
+
+Numbers = NDArray[np.uint64]
+
 #: Ranges kept in all, about 80 bytes each: four times what a broker can have in flight here.
 MAX_RANGES = 262_144
+
+
+def runs(numbers: Numbers) -> list[tuple[int, int]]:
+    """Return the runs of consecutive numbers, each as its first and its last."""
+    if len(numbers) <= 1:
+        return [(number, number) for number in numbers.tolist()]
+    breaks = np.flatnonzero(numbers[1:] != numbers[:-1] + np.uint64(1))
+    firsts = numbers[np.append(0, breaks + 1)].tolist()
+    lasts = numbers[np.append(breaks, len(numbers) - 1)].tolist()
+    return list(zip(firsts, lasts, strict=True))
 
 
 class Ranges:
@@ -29,23 +44,20 @@ class Ranges:
         place = bisect_right(self._firsts, number)
         return place > 0 and number <= self._lasts[place - 1]
 
-    def add(self, number: int) -> None:
-        """Add a number, in O(log n) where it extends a range or comes last."""
-        if number in self:
-            return
-        place = bisect_left(self._firsts, number)
-        extends_left = place > 0 and self._lasts[place - 1] == number - 1
-        extends_right = place < len(self._firsts) and self._firsts[place] == number + 1
-        if extends_left and extends_right:
-            self._lasts[place - 1] = self._lasts.pop(place)
-            del self._firsts[place]
-        elif extends_left:
-            self._lasts[place - 1] = number
-        elif extends_right:
-            self._firsts[place] = number
-        else:
-            self._firsts.insert(place, number)
-            self._lasts.insert(place, number)
+    def overlaps(self, first: int, last: int) -> bool:
+        """Whether a number from ``first`` to ``last`` is in the set."""
+        place = bisect_left(self._lasts, first)
+        return place < len(self) and self._firsts[place] <= last
+
+    def add(self, first: int, last: int) -> None:
+        """Add the numbers from ``first`` to ``last``."""
+        low = bisect_left(self._lasts, first - 1)
+        high = bisect_right(self._firsts, last + 1)
+        if low < high:  # these ranges touch them
+            first = min(first, self._firsts[low])
+            last = max(last, self._lasts[high - 1])
+        self._firsts[low:high] = [first]
+        self._lasts[low:high] = [last]
 
     def forget_lower_half(self) -> None:
         """Forget the lower half of the ranges: the frames that were captured first."""
@@ -54,7 +66,7 @@ class Ranges:
 
 
 class WrittenFrames:
-    """The frames written by this process, by session; at most ``max_ranges`` ranges in all."""
+    """Frames by session and number; at most ``max_ranges`` ranges in all."""
 
     def __init__(self, max_ranges: int = MAX_RANGES) -> None:
         self._max_ranges = max_ranges
@@ -65,17 +77,21 @@ class WrittenFrames:
         """Return the number of ranges in all sessions."""
         return self._ranges
 
-    def __contains__(self, key: tuple[str, int]) -> bool:
-        session, number = key
-        return session in self._sessions and number in self._sessions[session]
+    def holds(self, session: str, numbers: Numbers) -> NDArray[np.bool_]:
+        """Say for each frame of a session, by its number, whether it is noted."""
+        held = np.zeros(len(numbers), np.bool_)
+        ranges = self._sessions.get(session)
+        if ranges and any(ranges.overlaps(first, last) for first, last in runs(numbers)):
+            held[:] = [number in ranges for number in numbers.tolist()]
+        return held
 
-    def add(self, key: tuple[str, int]) -> None:
-        """Note that a frame is written, given its session and its number."""
-        session, number = key
+    def add(self, session: str, numbers: Numbers) -> None:
+        """Note frames of a session by their numbers."""
         ranges = self._sessions.pop(session, None) or Ranges()
         self._sessions[session] = ranges  # last in the dict: the session used most recently
         before = len(ranges)
-        ranges.add(number)
+        for first, last in runs(numbers):
+            ranges.add(first, last)
         self._ranges += len(ranges) - before
         while self._ranges > self._max_ranges:
             self._forget()

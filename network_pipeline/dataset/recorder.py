@@ -19,10 +19,13 @@ import logging
 import os
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import groupby
 from pathlib import Path
 
-from network_pipeline.dataset import flatten
+import pyarrow as pa
+
+from network_pipeline.dataset import csv_text, flatten
 from network_pipeline.dataset.writers import (
     HEADER,
     CsvWriter,
@@ -32,7 +35,7 @@ from network_pipeline.dataset.writers import (
     sync_directory,
 )
 from network_pipeline.errors import DatasetError, UsageError
-from network_pipeline.message import Nested
+from network_pipeline.rows import Rows, count
 from network_pipeline.settings import ProcessorSettings
 
 logger = logging.getLogger(__name__)
@@ -98,8 +101,8 @@ class Recorder:
         else:
             self._begin()
 
-    def append(self, nested: Sequence[Nested]) -> int:
-        """Make rows durable, from the first; return how many.
+    def append(self, pieces: Sequence[Rows]) -> int:
+        """Make rows durable, from the first of the first piece; return how many.
 
         Fewer than all are taken where the file has room for no more: the rest belongs into the
         next file, with another call.
@@ -109,11 +112,12 @@ class Recorder:
         """
         self.finish_if_due()
         writer = self._writer or self._begin()
-        taken = nested[: self._room()]
-        writer.append(flatten.rows(taken))
-        self._rows_in_file += len(taken)
-        self.rows += len(taken)
-        return len(taken)
+        taken = list(_first(pieces, self._room()))
+        writer.append(_lines(taken))
+        rows = sum(map(count, taken))
+        self._rows_in_file += rows
+        self.rows += rows
+        return rows
 
     def finish_if_due(self) -> None:
         """Finish the current file if it has its rows or its age; to be called now and then.
@@ -194,6 +198,29 @@ class Recorder:
         for name in found:
             if names.fullmatch(name):
                 _finish_left_over(CsvWriter(self._dir / name))
+
+
+def _first(pieces: Sequence[Rows], most_rows: int | None) -> Iterator[Rows]:
+    """Yield pieces up to so many rows; the last one may be a part of a batch."""
+    left = most_rows
+    for piece in pieces:
+        if left is None or count(piece) <= left:
+            yield piece
+            left = None if left is None else left - count(piece)
+            continue
+        if left and isinstance(piece, pa.RecordBatch):
+            yield piece.slice(0, left)
+        return
+
+
+def _lines(pieces: Sequence[Rows]) -> bytes:
+    texts: list[bytes | memoryview] = []
+    for kind, group in groupby(pieces, type):
+        if kind is dict:
+            texts.append(flatten.lines(list(group)))
+        else:
+            texts.extend(csv_text.lines(csv_text.plain(batch)) for batch in group)
+    return b"".join(texts)
 
 
 def _rename(writer: Writer) -> Path:

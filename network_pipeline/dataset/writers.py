@@ -12,10 +12,8 @@ a lock on it (``flock``) for as long as it is open.
 
 from __future__ import annotations
 
-import csv
 import errno
 import fcntl
-import io
 import logging
 import os
 import stat
@@ -23,14 +21,11 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from network_pipeline.dataset.lease import alone
 from network_pipeline.errors import DatasetError
 from network_pipeline.schema import COLUMN_NAMES
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 logger = logging.getLogger(__name__)
 
@@ -68,8 +63,8 @@ class Writer(Protocol):
             FileTaken: it belongs to another process.
         """
 
-    def append(self, frame: pd.DataFrame) -> None:
-        """Make the rows durable, all of them.
+    def append(self, lines: bytes) -> None:
+        """Make rows durable, all of them, given as whole lines.
 
         Raises:
             DatasetError: none of them is in the file; it may be tried again.
@@ -80,7 +75,7 @@ class Writer(Protocol):
 
 
 class CsvWriter:
-    """Comma-separated text, UTF-8, LF line ends, quotes only where a value needs them.
+    """Comma-separated text with a header: lines of :mod:`.flatten` and :mod:`.csv_text`.
 
     ``new`` files must not exist yet, and are removed if they cannot be begun.
     """
@@ -122,15 +117,14 @@ class CsvWriter:
                 self.close()
                 raise
 
-    def append(self, frame: pd.DataFrame) -> None:
+    def append(self, lines: bytes) -> None:
         """See :meth:`Writer.append`; a file that somebody deleted is begun again."""
-        line_bytes = _text(frame).encode()
         with errors_of(self.path):
             if not self._exists():
                 logger.warning("%s is gone, beginning it again", self.path)
                 self.close()
                 self.open()
-            self._append(line_bytes)
+            self._append(lines)
 
     def close(self) -> None:
         """See :meth:`Writer.close`."""
@@ -158,7 +152,7 @@ class CsvWriter:
             os.fsync(self._descriptor)
             logger.warning("%s: cut off %d bytes of a torn last line", self.path, torn)
 
-    def _append(self, line_bytes: bytes) -> None:
+    def _append(self, lines: bytes) -> None:
         began = time.monotonic()
         self._patience = min(_PATIENCE_SECONDS, self._patience + began - self._ended)
         with alone(self._descriptor, self._patience):
@@ -166,7 +160,7 @@ class CsvWriter:
             self._undo()
             self._cut_to = os.fstat(self._descriptor).st_size
             with self._undone_on_error():
-                _write(self._descriptor, line_bytes)
+                _write(self._descriptor, lines)
         with self._undone_on_error():
             os.fdatasync(self._descriptor)
         self._cut_to = None
@@ -196,15 +190,8 @@ def sync_directory(path: Path) -> None:
         os.close(descriptor)
 
 
-def _text(frame: pd.DataFrame) -> str:
-    text = io.StringIO(newline="")
-    values = frame.to_numpy(dtype=object, na_value="")
-    csv.writer(text, lineterminator="\n").writerows(values)
-    return text.getvalue()
-
-
-def _write(descriptor: int, line_bytes: bytes) -> None:
-    left = memoryview(line_bytes)
+def _write(descriptor: int, lines: bytes) -> None:
+    left = memoryview(lines)
     while left:
         left = left[os.write(descriptor, left) :]
 

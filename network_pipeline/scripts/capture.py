@@ -8,13 +8,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from network_pipeline import settings
 from network_pipeline.scripts import cli
 
 if TYPE_CHECKING:
+    from network_pipeline.agent import Encoder
     from network_pipeline.capture.source import Source
+
+#: Frames that make a columnar batch worth its cost; fewer wait for others, but not long.
+_BATCH_FRAMES = 4096
 
 _log = logging.getLogger(__name__)
 
@@ -23,6 +28,7 @@ examples:
   sudo capture-{protocol}                          frames on lo, to Redis on this host
   sudo capture-{protocol} --device eth0 --device wg0
   sudo capture-{protocol} --device any --filter 'net 192.0.2.0/24'
+  sudo capture-{protocol} --engine columnar        for busy devices: batches, as Arrow messages
   FORWARD_BROKER_URL=amqp://guest:guest@localhost:5672// sudo -E capture-{protocol}
   capture-{protocol} --check                       is everything right? start nothing
 
@@ -42,11 +48,11 @@ def _run(values: cli.Values) -> None:
     session = new_session()
     counters = Counters("captured", "published", "shed", "kernel_dropped")
     publisher = Publisher(broker, counters)
+    encode = _encoder(capture, session)
     source = _open_source(capture, broker)
     try:
         publisher.start()
-        agent = Agent(source, publisher, counters, source_name=capture.source, session=session,
-                      stop_after_num=capture.stop_after_num)  # fmt: skip
+        agent = Agent(source, encode, publisher, counters, stop_after_num=capture.stop_after_num)
         _log.info("session %s: capturing on %s", session, ", ".join(capture.devices))
         with Report("capture", counters, lambda: {"waiting": publisher.waiting()}):
             agent.run(stop)
@@ -54,12 +60,25 @@ def _run(values: cli.Values) -> None:
         source.stop()
 
 
+def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder:
+    """Import the engine, while root may still read it, and return how it makes messages."""
+    if capture.engine == "columnar":
+        from network_pipeline import arrow_messages  # noqa: PLC0415
+
+        return partial(arrow_messages.of_frames, session=session, source=capture.source,
+                       compression=capture.compression)  # fmt: skip
+    from network_pipeline import json_messages  # noqa: PLC0415
+
+    return partial(json_messages.of_frames, session=session, source=capture.source)
+
+
 def _open_source(capture: settings.CaptureSettings, broker: settings.BrokerSettings) -> Source:
     """Open the sockets, which takes root, and give root up."""
     from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
     from network_pipeline.privileges import drop_root  # noqa: PLC0415
 
-    source = Sniffer(capture, broker.endpoints)
+    enough = _BATCH_FRAMES if capture.engine == "columnar" else 1
+    source = Sniffer(capture, broker.endpoints, enough_frames=enough)
     source.open()
     if done := drop_root(settings.invoking_user(settings.environment())):
         _log.info("%s", done)
@@ -91,7 +110,7 @@ def _command(protocol: str, what: str) -> Callable[[], int]:
         return cli.execute(
             cli.Command(
                 name=f"capture-{protocol}",
-                summary=f"Capture {what}, decode each frame and publish it as JSON.",
+                summary=f"Capture {what}, decode each frame and publish it.",
                 options=(*options, *settings.BROKER_OPTIONS),
                 run=_run,
                 check=_check,

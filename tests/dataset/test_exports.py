@@ -54,7 +54,7 @@ def text_of_processor(path: Path, frames: list[Frame]) -> bytes:
     nested = [{"source": "edge", "session": SESSION, **decode(frame)} for frame in frames]
     writer = writers.CsvWriter(path, new=True)
     writer.open()
-    writer.append(flatten.rows(nested))
+    writer.append(flatten.lines(nested))
     writer.close()
     return path.read_bytes()
 

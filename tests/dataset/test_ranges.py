@@ -1,69 +1,98 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network_pipeline.dataset.ranges import Ranges, WrittenFrames
+from network_pipeline.dataset.ranges import Numbers, Ranges, WrittenFrames, runs
 
-NUMBERS = st.lists(st.integers(0, 40), max_size=60)
+LARGEST = 2**64 - 1
+RUNS = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 6)), max_size=40)
 
 
-@given(NUMBERS)
-def test_ranges_hold_what_a_set_holds(numbers: list[int]) -> None:
+def array(numbers: Iterable[int]) -> Numbers:
+    return np.array(list(numbers), np.uint64)
+
+
+def held(written: WrittenFrames, session: str, numbers: Iterable[int]) -> list[int]:
+    asked = array(numbers)
+    return [int(number) for number in asked[written.holds(session, asked)]]
+
+
+@given(RUNS)
+def test_ranges_hold_what_a_set_holds_and_are_as_few_as_can_be(
+    pairs: list[tuple[int, int]],
+) -> None:
     ranges, plain = Ranges(), set[int]()
-    for number in numbers:
-        ranges.add(number)
-        plain.add(number)
-        assert [n for n in range(-1, 42) if n in ranges] == sorted(plain)
+    for first, more in pairs:
+        ranges.add(first, first + more)
+        plain.update(range(first, first + more + 1))
+        assert [n for n in range(50) if n in ranges] == sorted(plain)
+        assert len(ranges) == sum(number - 1 not in plain for number in plain)
 
 
-@given(NUMBERS)
-def test_ranges_are_as_few_as_can_be(numbers: list[int]) -> None:
+@given(RUNS, st.integers(1, 48), st.integers(0, 6))
+def test_an_overlap_is_a_number_in_both(
+    pairs: list[tuple[int, int]], first: int, more: int
+) -> None:
     ranges = Ranges()
-    for number in numbers:
-        ranges.add(number)
-    assert len(ranges) == sum(number - 1 not in numbers for number in set(numbers))
+    for each, length in pairs:
+        ranges.add(each, each + length)
+    wanted = any(number in ranges for number in range(first, first + more + 1))
+    assert ranges.overlaps(first, first + more) == wanted
+
+
+def test_runs_of_consecutive_numbers() -> None:
+    assert runs(array([])) == []
+    assert runs(array([7])) == [(7, 7)]
+    assert runs(array([1, 2, 3, 5, 9, 10, 4, 5])) == [(1, 3), (5, 5), (9, 10), (4, 5)]
+    assert runs(array([LARGEST - 1, LARGEST, 1])) == [(LARGEST - 1, LARGEST), (1, 1)]
 
 
 def test_a_session_that_passes_in_order_is_one_range() -> None:
     written = WrittenFrames()
-    for number in range(1, 10_001):
-        written.add(("s", number))
+    for first in range(1, 10_001, 100):
+        written.add("s", array(range(first, first + 100)))
     assert len(written) == 1
-    assert ("s", 1) in written
-    assert ("s", 10_000) in written
-    assert ("s", 10_001) not in written
+    assert held(written, "s", [1, 10_000, 10_001]) == [1, 10_000]
 
 
 def test_numbers_of_other_sessions_are_other_frames() -> None:
     written = WrittenFrames()
-    written.add(("a", 1))
-    assert ("a", 1) in written
-    assert ("b", 1) not in written
+    written.add("a", array([1]))
+    assert held(written, "a", [1, 2]) == [1]
+    assert held(written, "b", [1]) == []
 
 
-@given(st.lists(st.tuples(st.sampled_from("abcdef"), st.integers(0, 30)), max_size=200))
-def test_what_is_remembered_is_bounded_and_true(keys: list[tuple[str, int]]) -> None:
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("abcdef"), st.integers(1, 30), st.integers(0, 3)), max_size=200
+    )
+)
+def test_what_is_remembered_is_bounded_and_true(keys: list[tuple[str, int, int]]) -> None:
     written, plain = WrittenFrames(max_ranges=5), set[tuple[str, int]]()
-    for key in keys:
-        written.add(key)
-        plain.add(key)
+    for session, first, more in keys:
+        numbers = range(first, first + more + 1)
+        written.add(session, array(numbers))
+        plain.update((session, number) for number in numbers)
         assert len(written) <= 5
-        everything = {(session, number) for session in "abcdef" for number in range(31)}
-        assert {other for other in everything if other in written} <= plain
+        found = {(s, n) for s in "abcdef" for n in held(written, s, range(35))}
+        assert found <= plain
 
 
 def test_the_session_used_least_recently_is_forgotten_first() -> None:
     written = WrittenFrames(max_ranges=2)
-    for key in (("old", 1), ("busy", 1), ("old", 2), ("new", 1)):
-        written.add(key)
-    assert ("busy", 1) not in written
-    assert ("old", 1) in written
-    assert ("new", 1) in written
+    for session, number in (("old", 1), ("busy", 1), ("old", 2), ("new", 1)):
+        written.add(session, array([number]))
+    assert held(written, "busy", [1]) == []
+    assert held(written, "old", [1]) == [1]
+    assert held(written, "new", [1]) == [1]
 
 
 def test_in_a_single_session_the_earliest_frames_are_forgotten_first() -> None:
     written = WrittenFrames(max_ranges=4)
     for number in (10, 20, 30, 40, 50):
-        written.add(("s", number))
-    assert [n for n in (10, 20, 30, 40, 50) if ("s", n) in written] == [40, 50]
+        written.add("s", array([number]))
+    assert held(written, "s", [10, 20, 30, 40, 50]) == [40, 50]

@@ -16,7 +16,7 @@ import pandas as pd
 import pytest
 
 from network_pipeline.dataset import writers
-from network_pipeline.dataset.flatten import rows
+from network_pipeline.dataset.flatten import lines, rows
 from network_pipeline.dataset.writers import HEADER, CsvWriter, FileTaken
 from network_pipeline.errors import DatasetError
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, INTEGER_LIMITS
@@ -71,8 +71,8 @@ def repaired(path: Path) -> str:
 
 
 def test_the_text_of_rows_to_the_last_byte(writer: CsvWriter, path: Path) -> None:
-    writer.append(rows([DNS_FRAME, frame(8)]))
-    writer.append(rows([frame(2**64 - 1)]))
+    writer.append(lines([DNS_FRAME, frame(8)]))
+    writer.append(lines([frame(2**64 - 1)]))
     assert path.read_bytes() == HEADER + (DNS_LINE + frame_lines([8, 2**64 - 1])).encode()
 
 
@@ -81,20 +81,20 @@ def test_the_header_names_the_columns_joined_by_commas(writer: CsvWriter, path: 
 
 
 def test_text_beyond_ascii_is_utf8(writer: CsvWriter, path: Path) -> None:
-    writer.append(rows([{**frame(1), "source": "Zürich-日本"}]))
+    writer.append(lines([{**frame(1), "source": "Zürich-日本"}]))
     assert path.read_bytes().splitlines()[1].startswith("Zürich-日本,".encode())
 
 
 def test_pandas_reads_back_integers_and_text(writer: CsvWriter, path: Path) -> None:
     limits = {c.name: INTEGER_LIMITS[c.type] for c in COLUMNS if c.type in INTEGER_LIMITS}
-    written = rows([DNS_FRAME, frame(8), frame(2**64 - 1, tcp={"seq": limits["tcp_seq"]})])
-    writer.append(written)
+    nested = [DNS_FRAME, frame(8), frame(2**64 - 1, tcp={"seq": limits["tcp_seq"]})]
+    writer.append(lines(nested))
     types = {
         c.name: c.type.replace("uint", "UInt") if c.type in INTEGER_LIMITS else "string[python]"
         for c in COLUMNS
     }
     read = pd.read_csv(path, dtype=types)
-    pd.testing.assert_frame_equal(read, written)
+    pd.testing.assert_frame_equal(read, rows(nested))
     untyped = pd.read_csv(path)
     assert untyped["frame_number"].tolist() == [7, 8, 2**64 - 1]
     assert untyped["dns_qd_qname"].tolist()[:1] == ['a "b", c']
@@ -117,7 +117,7 @@ def test_a_file_is_continued(path: Path) -> None:
     for number in (1, 2, 3):
         writer = CsvWriter(path)
         writer.open()
-        writer.append(rows(frames([number])))
+        writer.append(lines(frames([number])))
         writer.close()
     assert path.read_text() == HEADER.decode() + frame_lines([1, 2, 3])
 
@@ -169,7 +169,7 @@ def test_a_second_writer_is_refused(writer: CsvWriter, path: Path) -> None:
     for attempt in (CsvWriter(path).open, CsvWriter(path).check):
         with pytest.raises(FileTaken, match=r"rows\.csv: another processor writes this file$"):
             attempt()
-    writer.append(rows(frames([1])))
+    writer.append(lines(frames([1])))
     writer.close()
     assert repaired(path) == HEADER.decode() + frame_lines([1])
 
@@ -223,7 +223,7 @@ def _write_until_killed(path: Path, first: int, progress: Connection) -> None:
     writer = CsvWriter(path)
     writer.open()
     for number in range(first, first + 100_000, 200):
-        writer.append(rows(frames(range(number, number + 200))))
+        writer.append(lines(frames(range(number, number + 200))))
         progress.send(number + 199)
 
 
@@ -255,10 +255,10 @@ def test_a_full_disk_takes_none_of_the_rows(tmp_path: Path) -> None:
         path = place / "rows.csv"
         writer = CsvWriter(path)
         writer.open()
-        writer.append(rows(frames([1, 2])))
+        writer.append(lines(frames([1, 2])))
         before = path.read_bytes()
         ballast = tmpfs.fill(place)
-        many = rows(frames(range(3, 200)))
+        many = lines(frames(range(3, 200)))
         for _ in range(3):
             with pytest.raises(DatasetError) as caught:
                 writer.append(many)
@@ -289,9 +289,9 @@ def test_rows_that_could_not_be_synced_are_taken_back(
     with monkeypatch.context() as patched:
         patched.setattr(os, "fdatasync", fail)
         with pytest.raises(DatasetError, match=r"rows\.csv: Input/output error$"):
-            writer.append(rows(frames([1])))
+            writer.append(lines(frames([1])))
     assert path.read_bytes() == HEADER
-    writer.append(rows(frames([2])))
+    writer.append(lines(frames([2])))
     assert path.read_text() == HEADER.decode() + frame_lines([2])
 
 
@@ -303,13 +303,13 @@ def test_what_could_not_be_taken_back_at_once_is_taken_back_later(
         patched.setattr(os, "fdatasync", fail)
         patched.setattr(os, "ftruncate", fail)
         with pytest.raises(DatasetError, match=r"rows\.csv: Input/output error$"):
-            writer.append(rows(frames([1, 2])))
+            writer.append(lines(frames([1, 2])))
     assert path.read_text() == HEADER.decode() + frame_lines([1, 2])
     if ending == "closing":
         writer.close()
         assert path.read_bytes() == HEADER
     else:
-        writer.append(rows(frames([3])))
+        writer.append(lines(frames([3])))
         assert path.read_text() == HEADER.decode() + frame_lines([3])
 
 
@@ -318,16 +318,16 @@ def test_a_write_in_pieces_is_continued(
 ) -> None:
     write = os.write
     monkeypatch.setattr(os, "write", lambda descriptor, left: write(descriptor, left[:7]))
-    writer.append(rows(frames([1, 2])))
+    writer.append(lines(frames([1, 2])))
     assert path.read_text() == HEADER.decode() + frame_lines([1, 2])
 
 
 def test_a_deleted_file_is_begun_again(
     writer: CsvWriter, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    writer.append(rows(frames([1])))
+    writer.append(lines(frames([1])))
     path.unlink()
-    writer.append(rows(frames([2])))
+    writer.append(lines(frames([2])))
     assert path.read_text() == HEADER.decode() + frame_lines([2])
     assert [record.getMessage() for record in caplog.records] == [
         f"{path} is gone, beginning it again"
@@ -342,9 +342,9 @@ def test_a_directory_that_is_gone_is_an_error_until_it_is_back(
     tmp_path.rename(away)
     for _ in range(2):
         with pytest.raises(DatasetError, match=r"No such file or directory$"):
-            writer.append(rows(frames([1])))
+            writer.append(lines(frames([1])))
     away.rename(tmp_path)
-    writer.append(rows(frames([1])))
+    writer.append(lines(frames([1])))
     assert path.read_text() == HEADER.decode() + frame_lines([1])
 
 
@@ -359,11 +359,11 @@ def bytes_moved() -> tuple[int, int]:
 
 def cost(path: Path) -> tuple[int, int]:
     """Return the bytes read and written by opening a file and appending a row."""
-    table = rows(frames([1]))
+    text = lines(frames([1]))
     before = bytes_moved()
     writer = CsvWriter(path)
     writer.open()
-    writer.append(table)
+    writer.append(text)
     after = bytes_moved()
     writer.close()
     return after[0] - before[0], after[1] - before[1]
@@ -412,7 +412,7 @@ def test_whoever_copies_the_file_gets_whole_lines(
         receiving, sending = forking.Pipe(duplex=False)
         whole[receiving] = []
         processes.append(forking.Process(target=_copy, args=(path, command, sending)))
-    snapshot = rows(frames(range(400)))
+    snapshot = lines(frames(range(400)))
     try:
         for process in processes:
             process.start()

@@ -1,0 +1,137 @@
+"""Messages of many frames: one RecordBatch each, as an Arrow IPC stream.
+
+Rows are published in as many messages as their size asks for: a body should be large enough that
+the broker is not kept busy, and small enough that a message is not long in the way of others. What
+was not published is the caller's to count.
+
+What arrives is checked like a JSON message (:mod:`.message`), and held to the same rules, whole
+columns at a time: headers, size, size once it is decompressed, columns and types, then values. One
+message is of one agent and one session, which its headers name too, and has no frame twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from network_pipeline import arrow_stream
+from network_pipeline.errors import MessageError
+from network_pipeline.message import (
+    MAX_BODY_BYTES,
+    TEXT_PATTERNS,
+    Message,
+    check_envelope,
+    headers_of,
+)
+from network_pipeline.schema import COLUMNS, arrow_schema
+
+ARROW_TYPE = "application/vnd.apache.arrow.stream"
+
+#: Frames of one message.
+MAX_ROWS = 65_536
+
+#: What the buffers of one message may take once they are decompressed: all columns of MAX_ROWS
+#: frames with a payload of 500 bytes, or 64 frames of the largest size.
+MAX_PLAIN_BYTES = 64 * 1024 * 1024
+
+#: A body is not larger than this unless it holds a single frame, nor, decompressed, than that.
+_BODY_BYTES = 256 * 1024
+_PLAIN_BYTES = MAX_PLAIN_BYTES // 4
+
+#: How full a message is meant to be, since the next rows may compress less well.
+_FILL = 0.9
+
+_TEXTS = [
+    (column.name, TEXT_PATTERNS[column.type]) for column in COLUMNS if column.type in TEXT_PATTERNS
+]
+
+
+def encode(
+    rows: pa.RecordBatch,
+    *,
+    source: str,
+    session: str,
+    compression: Literal["lz4", "zstd", "none"] = "lz4",
+) -> list[Message]:
+    """Return the messages that hold the rows, in order; ``count`` of their headers says how many.
+
+    A frame so large that no message can hold it (about 2 MiB) is left out: the counts of all
+    messages then add up to less than the rows.
+    """
+    codec = None if compression == "none" else compression
+    return [
+        Message(body, ARROW_TYPE, headers_of(source, session, first, count))
+        for body, first, count in _bodies(rows, codec)
+    ]
+
+
+def _bodies(rows: pa.RecordBatch, codec: str | None) -> Iterator[tuple[bytes, int, int]]:
+    """Yield bodies with their first frame's number and how many they hold."""
+    begin, wanted = 0, 4 * _BODY_BYTES * rows.num_rows // max(1, rows.nbytes)
+    while begin < rows.num_rows:
+        piece = rows.slice(begin, min(max(1, wanted), MAX_ROWS))
+        count = piece.num_rows
+        body = arrow_stream.write(piece, codec)
+        fullness = max(len(body) / _BODY_BYTES, piece.nbytes / _PLAIN_BYTES)
+        wanted = int(count * _FILL / fullness)
+        if fullness > 1 and count > 1:
+            continue
+        begin += count
+        if len(body) <= MAX_BODY_BYTES and piece.nbytes <= MAX_PLAIN_BYTES:
+            yield body, piece.column("frame_number")[0].as_py(), count
+
+
+def decode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> pa.RecordBatch:
+    """Return the checked rows that a message holds: at least one, with all columns.
+
+    A message without headers is judged by its values alone, as a JSON message is.
+
+    Raises:
+        MessageError: it holds no batch of this schema, or something that no row may hold.
+    """
+    check_envelope(ARROW_TYPE, body, content_type, headers)
+    try:
+        rows = arrow_stream.read(
+            body, arrow_schema(), most_plain_bytes=MAX_PLAIN_BYTES, most_rows=MAX_ROWS
+        )
+    except ValueError as error:
+        raise MessageError(str(error)) from None
+    _check_identity(rows, headers)
+    for name, pattern in _TEXTS:
+        _check_texts(name, rows.column(name), pattern)
+    return rows
+
+
+def _check_identity(rows: pa.RecordBatch, headers: Mapping[str, Any]) -> None:
+    for name in ("source", "session"):
+        value = _the_only_value(name, rows.column(name))
+        if headers.get(name, value) != value:
+            raise MessageError(f"another {name} than the headers say")
+    if headers.get("count", rows.num_rows) != rows.num_rows:
+        raise MessageError(f"{rows.num_rows} frames, not as many as the headers say")
+    numbers = rows.column("frame_number")
+    if numbers.null_count or pc.min(numbers).as_py() == 0:
+        raise MessageError("no frame.number")
+    if len(numbers.unique()) < len(numbers):
+        raise MessageError("a frame.number twice")
+
+
+def _the_only_value(name: str, column: pa.DictionaryArray) -> str:
+    if column.null_count or not (value := column[0].as_py() if len(column) else None):
+        raise MessageError(f"no {name}")
+    if pc.count_distinct(column.indices).as_py() > 1:
+        raise MessageError(f"more than one {name}")
+    return str(value)
+
+
+def _check_texts(name: str, column: pa.Array[Any], pattern: str) -> None:
+    """Check what differs only once: addresses and names come again and again."""
+    if column.null_count == len(column):
+        return
+    texts = column.dictionary if pa.types.is_dictionary(column.type) else column.unique()
+    is_valid = pc.match_substring_regex(texts, f"^(?:{pattern})$")
+    if not pc.all(is_valid).as_py():
+        raise MessageError(f"{name}: not a valid value")

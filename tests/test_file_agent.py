@@ -1,0 +1,170 @@
+"""The agent of capture files, with a publisher that has little room."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from network_pipeline import arrow_messages, json_messages, rows
+from network_pipeline.errors import NetworkPipelineError, UsageError
+from network_pipeline.file_agent import Encoder, FileAgent
+from network_pipeline.frames import Frame, LinkType
+from network_pipeline.message import MAX_BODY_BYTES, Message
+from network_pipeline.metrics import Counters
+from tests.capture.capture_files import RADIOTAP
+from tests.decode import captures
+
+ENCODERS: dict[str, Encoder] = {
+    "json": partial(json_messages.of_batch, source="edge"),
+    "arrow": partial(arrow_messages.of_batch, source="edge", compression="lz4"),
+}
+MAX = float("inf")
+
+
+class Publisher:
+    """Has room for a message only after it was waited for so often, and sheds otherwise."""
+
+    def __init__(self, counters: Counters, waits: int = 0) -> None:
+        self.messages: list[Message] = []
+        self.stopped = 0
+        self.on_wait: Callable[[], None] = lambda: None
+        self._counters = counters
+        self._waits = self._left = waits
+
+    def await_room(self, message: Message, timeout: float) -> bool:
+        self._left -= 1
+        self.on_wait()
+        return self._left < 0
+
+    def publish(self, message: Message) -> bool:
+        count = int(message.headers["count"])
+        taken = self._left < 0
+        self._counters.add("published" if taken else "shed", count)
+        if taken:
+            self.messages.append(message)
+        self._left = self._waits
+        return taken
+
+    def stop(self, timeout: float) -> int:
+        self.stopped += 1
+        return 0
+
+
+class Run:
+    def __init__(self, encode: str = "arrow", waits: int = 0, **options: Any) -> None:
+        self.counters = Counters("captured", "published", "refused", "shed")
+        self.publisher = Publisher(self.counters, waits)
+        self.stop = threading.Event()
+        self.agent = FileAgent(
+            ENCODERS[encode], self.publisher, self.counters, **{"speed": MAX, **options}
+        )
+
+    def __call__(self, *paths: Path | str) -> list[tuple[str, int, bool]]:
+        found = self.agent.run([str(path) for path in paths], self.stop)
+        return [(Path(one.name).name, one.frames, one.damage is not None) for one in found]
+
+    def counts(self) -> tuple[int, int, int, int]:
+        captured, published, refused, shed = self.counters.snapshot().values()
+        assert captured == published + refused + shed
+        return captured, published, refused, shed
+
+    def numbers(self) -> list[tuple[str, int]]:
+        found = []
+        for one in self.publisher.messages:
+            piece = rows.decode(one.body, one.content_type, one.headers)
+            session = rows.session(piece)
+            found += [(session, number) for number in rows.numbers(piece).tolist()]
+        return found
+
+
+def capture(path: Path, count: int, sizes: Sequence[int] = (60,)) -> Path:
+    noise = np.random.default_rng(count)
+    frames = [
+        Frame(n, 10**18 + n * 1000, None, size, LinkType.ETHERNET, noise.bytes(size))
+        for n in range(1, count + 1)
+        for size in (sizes[n % len(sizes)],)
+    ]
+    captures.write_frames(path, frames)
+    return path
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_every_frame_of_every_file_is_published_once_in_order(tmp_path: Path, encode: str) -> None:
+    files = [capture(tmp_path / "a.pcap", 30), capture(tmp_path / "b.pcap", 20)]
+    run = Run(encode, waits=2)
+    assert run(*files) == [("a.pcap", 30, False), ("b.pcap", 20, False)]
+    assert run.counts() == (50, 50, 0, 0)
+    published = run.numbers()
+    sessions = list(dict.fromkeys(session for session, _ in published))
+    assert len(sessions) == 2
+    expected = [(sessions[0], n) for n in range(1, 31)] + [(sessions[1], n) for n in range(1, 21)]
+    assert published == expected
+    assert run.publisher.stopped == 1
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_it_ends_after_so_many_frames(tmp_path: Path, encode: str) -> None:
+    files = [capture(tmp_path / "a.pcap", 30), capture(tmp_path / "b.pcap", 20)]
+    run = Run(encode, stop_after_num=37)
+    assert run(*files) == [("a.pcap", 30, False), ("b.pcap", 7, False)]
+    assert run.counts() == (37, 37, 0, 0)
+
+
+def test_a_damaged_file_gives_its_whole_frames(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cut = capture(tmp_path / "cut.pcap", 10)
+    cut.write_bytes(cut.read_bytes()[:-1])
+    run = Run()
+    assert run(cut, capture(tmp_path / "whole.pcap", 5)) == [
+        ("cut.pcap", 9, True), ("whole.pcap", 5, False)
+    ]  # fmt: skip
+    assert run.counts() == (14, 14, 0, 0)
+    assert "cut.pcap" in caplog.text
+
+
+def test_frames_of_other_link_types_are_counted(tmp_path: Path) -> None:
+    path = capture(tmp_path / "radio.pcap", 4)
+    data = bytearray(path.read_bytes())
+    data[20:24] = RADIOTAP.to_bytes(4, "little")
+    path.write_bytes(data)
+    run = Run(stop_after_num=5)
+    assert run(path, capture(tmp_path / "b.pcap", 9)) == [
+        ("radio.pcap", 4, False), ("b.pcap", 5, False)
+    ]  # fmt: skip
+    assert run.counts() == (9, 5, 4, 0)
+
+
+def test_a_missing_file_is_known_before_anything_is_published(tmp_path: Path) -> None:
+    run = Run()
+    with pytest.raises(UsageError, match="missing"):
+        run(capture(tmp_path / "a.pcap", 3), tmp_path / "missing.pcap")
+    assert run.counts() == (0, 0, 0, 0)
+    assert run.publisher.stopped == 1
+
+
+def test_a_stop_while_the_broker_takes_nothing_is_an_error_with_the_count(tmp_path: Path) -> None:
+    run = Run("json", waits=10**9)
+    run.publisher.on_wait = run.stop.set
+    with pytest.raises(NetworkPipelineError, match=r"^3 frames that were read are not published"):
+        run(capture(tmp_path / "a.pcap", 3))
+    assert run.counts() == (3, 0, 0, 3)
+    assert run.publisher.stopped == 1
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_a_frame_that_no_message_can_hold_is_counted(tmp_path: Path, encode: str) -> None:
+    path = capture(tmp_path / "large.pcap", 3, (60, MAX_BODY_BYTES, 60))
+    data = bytearray(path.read_bytes())
+    data[16:20] = (2**22).to_bytes(4, "little")  # the snap length
+    path.write_bytes(data)
+    run = Run(encode)
+    with pytest.raises(NetworkPipelineError, match=r"^1 frames that were read are not published"):
+        run(path)
+    assert run.counts() == (3, 2, 0, 1)

@@ -1,0 +1,157 @@
+"""A processor of messages that hold many frames, among others that hold one."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from network_pipeline import batch_message
+from network_pipeline import processor as module
+from network_pipeline.broker.consumer import Delivery
+from network_pipeline.decode.nested import decode
+from network_pipeline.frames import Frame
+from network_pipeline.message import encode
+from tests.decode.batches import SESSION, SOURCE, decoded
+from tests.decode.samples import all_samples
+from tests.test_processor import Queue, Session, numbers
+
+FRAMES = {
+    number: Frame(number, 10**18 + number, "eth0", len(sample.data), sample.link_type, sample.data)
+    for number, sample in enumerate((s for s in all_samples() if len(s.data) < 2000), start=1)
+}
+
+
+def batch(first: int, last: int) -> Delivery:
+    rows = decoded([FRAMES[number] for number in range(first, last + 1)])
+    [message] = batch_message.encode(rows, source=SOURCE, session=SESSION)
+    return Delivery(message.body, message.content_type, message.headers, False, None)
+
+
+def single(number: int) -> Delivery:
+    message = encode(decode(FRAMES[number]), source=SOURCE, session=SESSION)
+    return Delivery(message.body, message.content_type, message.headers, False, None)
+
+
+def queue(deliveries: Iterable[Delivery], *, prefetch: int = 1000) -> Queue:
+    made = Queue([], prefetch=prefetch)
+    made.ready = list(deliveries)
+    return made
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "rows.csv"
+
+
+def test_a_file_is_the_same_whatever_messages_its_rows_came_in(tmp_path: Path) -> None:
+    last = len(FRAMES)
+    written = {}
+    for name, deliveries in {
+        "json": [single(number) for number in FRAMES],
+        "arrow": [batch(1, last)],
+        "mixed": [batch(1, 30), single(31), single(32), batch(33, last - 1), single(last)],
+    }.items():
+        session = Session(tmp_path, queue(deliveries), output=tmp_path / name)
+        session.run()
+        assert session.counts() == (last, last, 0, 0)
+        written[name] = (tmp_path / name).read_bytes()
+    assert written["arrow"] == written["json"]
+    assert written["mixed"] == written["json"]
+
+
+def test_save_after_num_counts_frames(tmp_path: Path, path: Path) -> None:
+    deliveries = [batch(1, 60), batch(61, 90), single(91), batch(92, 100), batch(101, 120)]
+    session = Session(tmp_path, queue(deliveries), save_after_num=91, save_after_seconds=3600)
+    session.queue.events["receive", 2] = session.queue.stop.set
+    session.run()
+    assert session.snapshots == [3, 2]
+    assert numbers(path) == list(range(1, 121))
+    assert session.queue.acked == [1, 2, 3, 4, 5]
+
+
+def test_of_a_batch_only_the_new_frames_are_written(tmp_path: Path, path: Path) -> None:
+    deliveries = [
+        batch(10, 19), batch(1, 12), batch(11, 18), single(5), batch(15, 25), single(26),
+        batch(24, 28),
+    ]  # fmt: skip
+    session = Session(tmp_path, queue(deliveries), save_after_num=22)
+    session.run()
+    expected = [*range(10, 20), *range(1, 10), *range(20, 26), 26, 27, 28]
+    assert numbers(path) == expected
+    assert session.counts() == (48, 28, 20, 0)
+    assert session.queue.acked == [1, 2, 3, 4, 5, 6, 7]
+
+
+def test_a_batch_that_is_known_waits_for_its_original(tmp_path: Path, path: Path) -> None:
+    broker = queue([batch(1, 5), batch(1, 5)])
+    rows_at_ack: list[int] = []
+    broker.events["ack", 1] = lambda: rows_at_ack.append(len(numbers(path)))
+    session = Session(tmp_path, broker)
+    session.run()
+    assert rows_at_ack == [5]
+    assert session.counts() == (10, 5, 5, 0)
+
+
+def test_a_batch_goes_on_in_the_next_file_and_is_acknowledged_then(tmp_path: Path) -> None:
+    broker = queue([batch(1, 10), single(11), batch(12, 26)])
+    acked: list[tuple[int, list[int]]] = []
+    for number in range(1, 6):
+        broker.events["ack", number] = lambda: acked.append(
+            (sum(len(numbers(file)) for file in tmp_path.iterdir()), list(broker.acked))
+        )
+    session = Session(tmp_path, broker, save_after_num=26, rotate_after_rows=7)
+    session.run()
+    files = sorted((numbers(file) for file in tmp_path.iterdir()), key=min)
+    assert files == [list(range(n, min(n + 7, 27))) for n in (1, 8, 15, 22)]
+    assert broker.acked == [1, 2, 3]
+    assert acked == [(7, []), (14, []), (21, [1, 2]), (26, [1, 2])]
+    assert session.counts() == (26, 26, 0, 0)
+
+
+def test_a_half_written_batch_that_comes_again_is_not_written_twice(tmp_path: Path) -> None:
+    broker = queue([batch(1, 10), single(11)])
+    broker.events["ack", 1] = broker.lose
+    session = Session(tmp_path, broker, save_after_num=11, rotate_after_rows=7)
+    session.run()
+    files = sorted((numbers(file) for file in tmp_path.iterdir()), key=min)
+    assert files == [list(range(1, 8)), list(range(8, 12))]
+    assert session.counts() == (18, 11, 7, 0)
+
+
+def test_it_stops_with_the_message_that_reaches_the_number(tmp_path: Path, path: Path) -> None:
+    broker = queue([batch(1, 10), single(11), batch(12, 20), batch(21, 30)])
+    session = Session(tmp_path, broker, save_after_num=100, stop_after_num=15)
+    session.run()
+    assert numbers(path) == list(range(1, 21))
+    assert broker.acked == [1, 2, 3]
+    assert len(broker.unacked) == 1
+    assert session.counts() == (20, 20, 0, 0)
+
+
+def test_a_message_that_cannot_be_read_counts_as_its_headers_say(tmp_path: Path) -> None:
+    good, lying, unknown = batch(1, 10), batch(11, 20), batch(21, 30)
+    broker = queue(
+        [
+            good._replace(body=good.body[:-20]),
+            lying._replace(headers={**lying.headers, "count": 10**9}),
+            unknown._replace(content_type="text/plain"),
+        ]
+    )
+    session = Session(tmp_path, broker)
+    session.run()
+    assert session.counts() == (21, 0, 0, 21)
+    assert [reason[:20] for reason in broker.rejected] == [
+        "not an Arrow stream ", "10 frames, not as ma", "content type 'text/p"
+    ]  # fmt: skip
+
+
+def test_the_memory_of_batches_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deliveries = [batch(n, n + 9) for n in range(1, 50, 10)]
+    sizes = [batch_message.decode(d.body, d.content_type, d.headers).nbytes for d in deliveries]
+    monkeypatch.setattr(module, "MAX_WAITING_BYTES", min(sizes))
+    session = Session(tmp_path, queue(deliveries), save_after_num=10**6, save_after_seconds=3600)
+    session.queue.events["receive", 2] = session.queue.stop.set
+    session.run()
+    assert session.snapshots == [1] * 5
