@@ -1,8 +1,8 @@
 """Whole dataset files from record batches: CSV, Parquet, JSON lines.
 
 A file appears under its name when it is complete and on disk: until then it is a hidden file beside
-it, which goes away where the work fails. Rows are written in blocks of :data:`BLOCK_ROWS`, however
-they come, so that the same rows always give the same bytes.
+it, which goes away where the work fails. The same rows always give the same bytes, however they are
+batched.
 """
 
 from __future__ import annotations
@@ -13,17 +13,32 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from network_pipeline.dataset import csv_text
 from network_pipeline.dataset.writers import HEADER, errors_of, sync_directory
 from network_pipeline.errors import UsageError
-from network_pipeline.schema import SCHEMA_VERSION, arrow_schema
+from network_pipeline.schema import COLUMNS, SCHEMA_VERSION, arrow_schema
 
-#: Rows of one Parquet row group, and of one piece of text.
-BLOCK_ROWS = 65_536
+#: Rows of one group of a Parquet file.
+GROUP_ROWS = 65_536
+
+_HEX = [column.name for column in COLUMNS if column.type == "hex"]
+_TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.9fZ"
+
+#: Columns that hardly ever have a value twice, or whose values differ little from one another.
+_VARYING = {
+    "frame_number", "frame_time", "ip_id", "ip_chksum", "icmp_chksum", "icmpv6_chksum", "tcp_seq",
+    "tcp_ack", "tcp_window", "tcp_chksum", "tcp_options_tsval", "tcp_options_tsecr", "udp_chksum",
+    "tcp_options_raw", "raw_load",
+}  # fmt: skip
+_REPEATING = [column.name for column in COLUMNS if column.name not in _VARYING]
+#: Columns that readers find rows by.
+_SEARCHED = [
+    "session", "frame_number", "frame_time", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst",
+    "tcp_sport", "tcp_dport", "udp_sport", "udp_dport",
+]  # fmt: skip
 
 
 class Export:
@@ -60,12 +75,10 @@ class Export:
         Raises:
             DatasetError: they cannot be written.
         """
-        self._waiting.append(csv_text.plain(batch))
-        self._waiting_rows += batch.num_rows
+        assert self._file is not None
         self.rows += batch.num_rows
-        if self._waiting_rows >= BLOCK_ROWS:
-            with errors_of(self.path):
-                self._write_blocks(BLOCK_ROWS)
+        with errors_of(self.path):
+            self._write(self._file, batch)
 
     def __exit__(
         self,
@@ -83,27 +96,17 @@ class Export:
             self._hidden.unlink(missing_ok=True)
 
     def _complete(self, file: IO[bytes]) -> None:
-        self._write_blocks(1)
         self._end()
         file.flush()
         os.fsync(file.fileno())
         self._hidden.rename(self.path)
         sync_directory(self.path.parent)
 
-    def _write_blocks(self, least_rows: int) -> None:
-        if not self._waiting:
-            return
-        table = pa.concat_tables(self._waiting)
-        while table.num_rows >= least_rows:
-            self._write(table.slice(0, BLOCK_ROWS).combine_chunks())
-            table = table.slice(BLOCK_ROWS)
-        self._waiting, self._waiting_rows = [table], table.num_rows
-
     def _begin(self, file: IO[bytes]) -> None:
         """Write what comes before the rows."""
 
-    def _write(self, table: pa.Table) -> None:
-        """Write one block of rows."""
+    def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
+        """Write rows."""
         raise NotImplementedError
 
     def _end(self) -> None:
@@ -116,36 +119,63 @@ class CsvExport(Export):
     def _begin(self, file: IO[bytes]) -> None:
         file.write(HEADER)
 
-    def _write(self, table: pa.Table) -> None:
-        assert self._file is not None
-        self._file.write(csv_text.lines(table))
+    def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
+        file.write(csv_text.lines(batch))
 
 
 class JsonLinesExport(Export):
     """One JSON object a row, with all columns; absent is null."""
 
-    def _write(self, table: pa.Table) -> None:
-        times = pl.col("frame_time").dt.strftime(csv_text.TIME_FORMAT)
-        csv_text.frame_of(table).with_columns(times).write_ndjson(self._file)
+    def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
+        import polars as pl  # noqa: PLC0415  slow to import, and only needed here
+
+        frame = pl.DataFrame(pl.from_arrow(_plain(batch)))
+        hexes = pl.col(*_HEX).bin.encode("hex")
+        times = pl.col("frame_time").dt.strftime(_TIME_FORMAT)
+        frame.with_columns(hexes, times).write_ndjson(file)
 
 
 class ParquetExport(Export):
-    """Typed columns, compressed with zstd; hex columns are bytes; facts are the file's metadata."""
+    """Typed columns, compressed with zstd; hex columns are bytes; facts are the file's metadata.
+
+    Rows are written in groups of :data:`GROUP_ROWS`, however they come. Dictionaries and statistics
+    are for columns that have a use for them: they cost half as much as all the rest.
+    """
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self._writer: Any = None
+        self._waiting: list[pa.RecordBatch] = []
+        self._waiting_rows = 0
 
     def _begin(self, file: IO[bytes]) -> None:
-        schema = csv_text.plain_schema(arrow_schema())
-        self._writer = pq.ParquetWriter(file, schema, compression="zstd")
+        self._writer = pq.ParquetWriter(
+            file,
+            _plain_schema(arrow_schema()),
+            compression="zstd",
+            use_dictionary=_REPEATING,
+            write_statistics=_SEARCHED,
+        )
 
-    def _write(self, table: pa.Table) -> None:
-        self._writer.write_table(table, row_group_size=BLOCK_ROWS)
+    def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
+        self._waiting.append(batch)
+        self._waiting_rows += batch.num_rows
+        if self._waiting_rows >= GROUP_ROWS:
+            self._write_groups(GROUP_ROWS)
 
     def _end(self) -> None:
+        self._write_groups(1)
         self._writer.add_key_value_metadata(self.facts)
         self._writer.close()
+
+    def _write_groups(self, least_rows: int) -> None:
+        if not self._waiting:
+            return
+        rows = pa.concat_tables(map(_plain, self._waiting))
+        while rows.num_rows >= least_rows:
+            self._writer.write_table(rows.slice(0, GROUP_ROWS).combine_chunks())
+            rows = rows.slice(GROUP_ROWS)
+        self._waiting, self._waiting_rows = rows.to_batches(), rows.num_rows
 
 
 #: By the ending of the file's name.
@@ -165,3 +195,17 @@ def export(path: Path) -> Export:
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {', '.join(FORMATS)}")
     return FORMATS[path.suffix](path)
+
+
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
+    return pa.schema(
+        [
+            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            for field in schema
+        ]
+    )
+
+
+def _plain(batch: pa.RecordBatch) -> pa.Table:
+    """Return the rows with plain columns: dictionaries depend on how rows were batched."""
+    return pa.Table.from_batches([batch]).cast(_plain_schema(batch.schema))

@@ -219,7 +219,7 @@ def _lines(pieces: Sequence[Rows]) -> bytes:
         if kind is dict:
             texts.append(flatten.lines(list(group)))
         else:
-            texts.extend(csv_text.lines(csv_text.plain(batch)) for batch in group)
+            texts.extend(map(csv_text.lines, group))
     return b"".join(texts)
 
 

@@ -101,7 +101,7 @@ def _frames(batch: FrameBatch) -> Iterator[Frame]:
 def test_bytes_do_not_depend_on_how_rows_are_batched(
     tmp_path: Path, capture: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(exports, "BLOCK_ROWS", 50)
+    monkeypatch.setattr(exports, "GROUP_ROWS", 50)
     whole = written(tmp_path / name, batches(capture))
     assert written(tmp_path / name, batches(capture, 1)) == whole
     assert written(tmp_path / name, batches(capture, 7)) == whole

@@ -1,0 +1,195 @@
+"""Cells of typed columns written as lines of CSV: one loop over rows, and in each over its cells.
+
+Compiled, see :mod:`network_pipeline.decode.interpreted`. Text is quoted where it holds a comma or
+a quote; line breaks are not looked for, since no value may hold one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if not TYPE_CHECKING:
+    from network_pipeline.decode.interpreted import nogil
+else:
+    from cython import nogil
+
+#: Kinds of cells. Those of an absent column are empty in all rows, those of a plain text are never
+#: quoted.
+ABSENT: Final = 0
+NUMBER: Final = 1
+TIME: Final = 2
+PLAIN: Final = 3
+TEXT: Final = 4
+HEX: Final = 5
+
+#: Most bytes of a number and of a time.
+NUMBER_BYTES: Final = 20
+TIME_BYTES: Final = 30
+
+_ABSENT = ABSENT
+_NUMBER_BYTES = NUMBER_BYTES
+_NUMBER = NUMBER
+_TIME = TIME
+_PLAIN = PLAIN
+_HEX = HEX
+
+_DIGITS = b"0123456789abcdef"
+_COMMA = ord(",")
+_NEWLINE = ord("\n")
+_QUOTE = ord('"')
+
+_DAY_NS = 86_400_000_000_000
+_SECOND_NS = 1_000_000_000
+
+
+class Lines:
+    """Lines that grow from front to back: ``used`` bytes of ``out`` are written.
+
+    A row of ``cells`` is a column's kind, the row of ``present`` that says where it has values, and
+    its row in ``numbers``, or in ``places``: times, and where texts begin and end in ``data``.
+    Callers make ``out`` large enough.
+    """
+
+    def __init__(  # noqa: PLR0913, PLR0917  arrays of the loop, in one place
+        self,
+        cells: memoryview,
+        present: memoryview,
+        numbers: memoryview,
+        places: memoryview,
+        data: memoryview,
+        out: memoryview,
+    ) -> None:
+        self.cells = cells
+        self.present = present
+        self.numbers = numbers
+        self.places = places
+        self.data = data
+        self.out = out
+        self.used = 0
+
+    def write(self, rows: int) -> int:
+        """Write the lines of all rows; return the bytes they take."""
+        columns = len(self.cells)
+        with nogil:
+            for row in range(rows):
+                for column in range(columns):
+                    kind = self.cells[column, 0]
+                    if kind != _ABSENT and self.present[self.cells[column, 1], row]:
+                        self._cell(kind, self.cells[column, 2], row)
+                    self.out[self.used] = _COMMA
+                    self.used += 1
+                self.out[self.used - 1] = _NEWLINE
+        return self.used
+
+    def _cell(self, kind: int, place: int, row: int) -> int:
+        if kind == _NUMBER:
+            return self._number(self.numbers[place, row])
+        if kind == _TIME:
+            return self._time(self.places[place, row])
+        begin = self.places[place, row]
+        end = self.places[place, row + 1]
+        if kind == _HEX:
+            return self._hex(begin, end)
+        if kind == _PLAIN:
+            return self._copy(begin, end)
+        return self._text(begin, end)
+
+    def _number(self, value: int) -> int:
+        size = 1
+        limit = 10
+        while size < _NUMBER_BYTES and value >= limit:
+            size += 1
+            limit *= 10
+        return self._digits(value, size)
+
+    def _digits(self, value: int, size: int) -> int:
+        """Write the last ``size`` decimal digits of a value."""
+        at = self.used + size
+        for _ in range(size):
+            at -= 1
+            rest = value // 10
+            self.out[at] = _DIGITS[value - 10 * rest]
+            value = rest
+        self.used += size
+        return 0
+
+    def _time(self, time_ns: int) -> int:
+        """Write nanoseconds since 1970 as RFC 3339 does."""
+        day = time_ns // _DAY_NS
+        left = time_ns - day * _DAY_NS
+        if left < 0:  # C rounds towards zero
+            left += _DAY_NS
+            day -= 1
+        self._date(day)
+        self._mark(ord("T"))
+        second = left // _SECOND_NS
+        self._digits(second // 3600, 2)
+        self._mark(ord(":"))
+        self._digits(second // 60 % 60, 2)
+        self._mark(ord(":"))
+        self._digits(second % 60, 2)
+        self._mark(ord("."))
+        self._digits(left - second * _SECOND_NS, 9)
+        return self._mark(ord("Z"))
+
+    def _date(self, day: int) -> int:
+        """Write a day since 1970 in the Gregorian calendar.
+
+        Source: H. Hinnant, "chrono-Compatible Low-Level Date Algorithms", ``civil_from_days``; all
+        days of 64 bits of nanoseconds lie within two eras.
+        """
+        day += 719_468  # since 1 March of the year 0
+        era = day // 146_097
+        day -= era * 146_097
+        year = (day - day // 1460 + day // 36_524 - day // 146_096) // 365
+        day -= 365 * year + year // 4 - year // 100
+        month = (5 * day + 2) // 153  # from March
+        day -= (153 * month + 2) // 5
+        year += 400 * era
+        if month < 10:
+            month += 3
+        else:
+            month -= 9
+            year += 1
+        self._digits(year, 4)
+        self._mark(ord("-"))
+        self._digits(month, 2)
+        self._mark(ord("-"))
+        return self._digits(day + 1, 2)
+
+    def _mark(self, value: int) -> int:
+        self.out[self.used] = value
+        self.used += 1
+        return 0
+
+    def _hex(self, begin: int, end: int) -> int:
+        used = self.used
+        for place in range(begin, end):
+            value = self.data[place]
+            self.out[used] = _DIGITS[value >> 4]
+            self.out[used + 1] = _DIGITS[value & 15]
+            used += 2
+        self.used = used
+        return 0
+
+    def _copy(self, begin: int, end: int) -> int:
+        used = self.used
+        for place in range(begin, end):
+            self.out[used] = self.data[place]
+            used += 1
+        self.used = used
+        return 0
+
+    def _text(self, begin: int, end: int) -> int:
+        for place in range(begin, end):
+            if self.data[place] == _COMMA or self.data[place] == _QUOTE:
+                return self._quoted(begin, end)
+        return self._copy(begin, end)
+
+    def _quoted(self, begin: int, end: int) -> int:
+        self._mark(_QUOTE)
+        for place in range(begin, end):
+            if self.data[place] == _QUOTE:
+                self._mark(_QUOTE)
+            self._mark(self.data[place])
+        return self._mark(_QUOTE)
