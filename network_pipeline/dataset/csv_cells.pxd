@@ -1,13 +1,14 @@
 cimport cython
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
-cdef int _ABSENT, _NUMBER_BYTES, _NUMBER, _TIME, _PLAIN, _HEX
+cdef int _NUMBER_BYTES, _NUMBER, _TIME, _PLAIN, _HEX
 cdef const uint8_t[::1] _DIGITS
 cdef uint8_t _COMMA, _NEWLINE, _QUOTE
 cdef int64_t _DAY_NS, _SECOND_NS
 
 @cython.final
 cdef class Lines:
+    cdef const int64_t[:, ::1] runs
     cdef const int64_t[:, ::1] cells
     cdef const uint8_t[:, ::1] present
     cdef const uint64_t[:, ::1] numbers
@@ -16,8 +17,12 @@ cdef class Lines:
     cdef uint8_t[::1] out
     cdef readonly int64_t used
 
-    @cython.locals(row=int64_t, column=int64_t, columns=int64_t, kind=int)
+    @cython.locals(row=int64_t, run=int64_t)
     cpdef int64_t write(self, int64_t rows) except -1
+    @cython.locals(column=int64_t)
+    cdef int _run(self, int64_t first, int64_t last, int64_t row) except -1 nogil
+    @cython.locals(used=int64_t)
+    cdef int _commas(self, int64_t count) except -1 nogil
     @cython.locals(begin=int64_t, end=int64_t)
     cdef int _cell(self, int kind, int64_t place, int64_t row) except -1 nogil
     @cython.locals(size=int, limit=uint64_t)

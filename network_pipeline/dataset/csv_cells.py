@@ -1,5 +1,8 @@
 """Cells of typed columns written as lines of CSV: one loop over rows, and in each over its cells.
 
+Columns side by side that have values in the same rows, as those of a layer do, are a run: where
+they have none, a run is as many commas.
+
 Compiled, see :mod:`network_pipeline.decode.interpreted`. Text is quoted where it holds a comma or
 a quote; line breaks are not looked for, since no value may hold one.
 """
@@ -13,9 +16,7 @@ if not TYPE_CHECKING:
 else:
     from cython import nogil
 
-#: Kinds of cells. Those of an absent column are empty in all rows, those of a plain text are never
-#: quoted.
-ABSENT: Final = 0
+#: Kinds of cells; a plain text is never quoted.
 NUMBER: Final = 1
 TIME: Final = 2
 PLAIN: Final = 3
@@ -26,7 +27,6 @@ HEX: Final = 5
 NUMBER_BYTES: Final = 20
 TIME_BYTES: Final = 30
 
-_ABSENT = ABSENT
 _NUMBER_BYTES = NUMBER_BYTES
 _NUMBER = NUMBER
 _TIME = TIME
@@ -45,13 +45,15 @@ _SECOND_NS = 1_000_000_000
 class Lines:
     """Lines that grow from front to back: ``used`` bytes of ``out`` are written.
 
-    A row of ``cells`` is a column's kind, the row of ``present`` that says where it has values, and
-    its row in ``numbers``, or in ``places``: times, and where texts begin and end in ``data``.
-    Callers make ``out`` large enough.
+    A row of ``runs`` is the row of ``present`` that says where they have values, the first column
+    and the one behind the last. A row of ``cells`` is a column's kind and its row in ``numbers``,
+    or in ``places``: times, and where texts begin and end in ``data``. Callers make ``out`` large
+    enough.
     """
 
     def __init__(  # noqa: PLR0913, PLR0917  arrays of the loop, in one place
         self,
+        runs: memoryview,
         cells: memoryview,
         present: memoryview,
         numbers: memoryview,
@@ -59,6 +61,7 @@ class Lines:
         data: memoryview,
         out: memoryview,
     ) -> None:
+        self.runs = runs
         self.cells = cells
         self.present = present
         self.numbers = numbers
@@ -69,17 +72,30 @@ class Lines:
 
     def write(self, rows: int) -> int:
         """Write the lines of all rows; return the bytes they take."""
-        columns = len(self.cells)
         with nogil:
             for row in range(rows):
-                for column in range(columns):
-                    kind = self.cells[column, 0]
-                    if kind != _ABSENT and self.present[self.cells[column, 1], row]:
-                        self._cell(kind, self.cells[column, 2], row)
-                    self.out[self.used] = _COMMA
-                    self.used += 1
+                for run in range(len(self.runs)):
+                    if self.present[self.runs[run, 0], row]:
+                        self._run(self.runs[run, 1], self.runs[run, 2], row)
+                    else:
+                        self._commas(self.runs[run, 2] - self.runs[run, 1])
                 self.out[self.used - 1] = _NEWLINE
         return self.used
+
+    def _run(self, first: int, last: int, row: int) -> int:
+        for column in range(first, last):
+            self._cell(self.cells[column, 0], self.cells[column, 1], row)
+            self.out[self.used] = _COMMA
+            self.used += 1
+        return 0
+
+    def _commas(self, count: int) -> int:
+        used = self.used
+        for _ in range(count):
+            self.out[used] = _COMMA
+            used += 1
+        self.used = used
+        return 0
 
     def _cell(self, kind: int, place: int, row: int) -> int:
         if kind == _NUMBER:

@@ -42,7 +42,8 @@ class _Cells:
 
     def __init__(self, rows: int) -> None:
         self._rows = rows
-        self._cells: list[tuple[int, int, int]] = []
+        self._cells: list[tuple[int, int]] = []
+        self._runs: list[tuple[int, int, int]] = []
         self._present: list[NDArray[np.uint8]] = []
         self._present_of: dict[tuple[int, int], int] = {}
         self._numbers: list[NDArray[Any]] = []
@@ -53,19 +54,19 @@ class _Cells:
 
     def add(self, kind: str, array: pa.Array[Any]) -> None:
         """Add a column whose type in the schema is ``kind``."""
+        self._extend_run(self._presence(array))
         if array.null_count == self._rows:
-            self._cells.append((csv_cells.ABSENT, 0, 0))
+            self._cells.append((0, 0))  # never looked at
             return
         if isinstance(array, pa.DictionaryArray):
             array = array.dictionary_decode()
-        present = self._presence(array)
         cell = _KINDS[kind]
         if cell == csv_cells.NUMBER:
-            self._cells.append((cell, present, len(self._numbers)))
+            self._cells.append((cell, len(self._numbers)))
             self._numbers.append(self._values(array, kind))
             self._most_bytes += self._rows * _DIGITS[kind]
             return
-        self._cells.append((cell, present, len(self._places)))
+        self._cells.append((cell, len(self._places)))
         if cell == csv_cells.TIME:
             self._places.append(np.append(self._values(array, "int64"), 0))
             self._most_bytes += self._rows * csv_cells.TIME_BYTES
@@ -77,6 +78,7 @@ class _Cells:
         rows = self._rows
         out = memory((self._most_bytes + rows * len(self._cells),), np.uint8)
         lines = csv_cells.Lines(
+            np.array(self._runs, np.int64).data,
             np.array(self._cells, np.int64).data,
             _matrix(self._present, rows, np.uint8).data,
             _matrix(self._numbers, rows, np.uint64).data,
@@ -86,18 +88,29 @@ class _Cells:
         )
         return out.data[: lines.write(rows)]
 
+    def _extend_run(self, present: int) -> None:
+        column = len(self._cells)
+        if self._runs and self._runs[-1][0] == present:
+            self._runs[-1] = (present, self._runs[-1][1], column + 1)
+        else:
+            self._runs.append((present, column, column + 1))
+
     def _presence(self, array: pa.Array[Any]) -> int:
         """Return the row of ``present`` for an array; columns of a layer share theirs."""
-        bitmap = array.buffers()[0] if array.null_count else None
-        key = (bitmap.address, array.offset) if bitmap else (0, 0)
+        if array.null_count in (0, self._rows):
+            key = (array.null_count, -1)
+        else:
+            key = (array.buffers()[0].address, array.offset)
         if key not in self._present_of:
             self._present_of[key] = len(self._present)
-            if bitmap:
-                bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")
-                self._present.append(bits[array.offset : array.offset + self._rows])
-            else:
-                self._present.append(np.ones(self._rows, np.uint8))
+            self._present.append(self._bits(array))
         return self._present_of[key]
+
+    def _bits(self, array: pa.Array[Any]) -> NDArray[np.uint8]:
+        if array.null_count in (0, self._rows):
+            return np.full(self._rows, array.null_count == 0, np.uint8)
+        bits = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
+        return bits[array.offset : array.offset + self._rows]
 
     def _values(self, array: pa.Array[Any], dtype: str) -> NDArray[Any]:
         values = np.frombuffer(array.buffers()[1], dtype)
