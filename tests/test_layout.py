@@ -19,7 +19,7 @@ LAYERS = (
     ("splunk", "backlog"),
     ("arrow_messages", "json_messages"),
     ("capture", "broker", "dataset.recorder", "dataset.exports"),
-    ("dataset.writers", "dataset.ranges", "dataset.csv_text"),
+    ("dataset.writers", "dataset.ranges", "dataset.csv_text", "dataset.csv_cells"),
     ("dataset.lease",),
     ("decode", "dataset.flatten"),
     ("rows",),

@@ -24,6 +24,9 @@ from network_pipeline.schema import COLUMNS, SCHEMA_VERSION, arrow_schema
 #: Rows of one group of a Parquet file.
 GROUP_ROWS = 65_536
 
+#: Batches that wait to be a group: a small one takes far more memory than its rows.
+_MOST_WAITING = 256
+
 _HEX = [column.name for column in COLUMNS if column.type == "hex"]
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.9fZ"
 
@@ -160,7 +163,7 @@ class ParquetExport(Export):
     def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
         self._waiting.append(batch)
         self._waiting_rows += batch.num_rows
-        if self._waiting_rows >= GROUP_ROWS:
+        if self._waiting_rows >= GROUP_ROWS or len(self._waiting) >= _MOST_WAITING:
             self._write_groups(GROUP_ROWS)
 
     def _end(self) -> None:
@@ -175,7 +178,7 @@ class ParquetExport(Export):
         while rows.num_rows >= least_rows:
             self._writer.write_table(rows.slice(0, GROUP_ROWS).combine_chunks())
             rows = rows.slice(GROUP_ROWS)
-        self._waiting, self._waiting_rows = rows.to_batches(), rows.num_rows
+        self._waiting, self._waiting_rows = rows.combine_chunks().to_batches(), rows.num_rows
 
 
 #: By the ending of the file's name.

@@ -19,7 +19,7 @@ OPTIONS = (
     *settings.DATASET_OPTIONS,
     Option("payload_bytes", "PAYLOAD_BYTES", "all", rules.whole_number_or_all,
            "bytes of payload that rows keep, 0: none"),
-    Option("batch_frames", "BATCH_FRAMES", "65536", rules.whole_number(1),
+    Option("batch_frames", "BATCH_FRAMES", "16384", rules.whole_number(1),
            "frames that are decoded at once"),
     settings.SOURCE_OPTION,
 )  # fmt: skip
