@@ -113,17 +113,21 @@ class _Cells:
         return bits[array.offset : array.offset + self._rows]
 
     def _values(self, array: pa.Array[Any], dtype: str) -> NDArray[Any]:
-        values = np.frombuffer(array.buffers()[1], dtype)
-        return values[array.offset : array.offset + self._rows]
+        return _counted(array.buffers()[1], dtype, array.offset, self._rows)
 
     def _add_data(self, array: pa.Array[Any]) -> None:
         _, offsets, data = array.buffers()
-        ends = np.frombuffer(offsets, np.int32)[array.offset : array.offset + self._rows + 1]
+        ends = _counted(offsets, "int32", array.offset, self._rows + 1)
         first, last = int(ends[0]), int(ends[-1])
         self._places.append(ends + np.int64(self._data_bytes - first))
         self._data.append(np.frombuffer(data or b"", np.uint8)[first:last])
         self._data_bytes += last - first
         self._most_bytes += 2 * (last - first) + 2 * self._rows  # hex, or quoted
+
+
+def _counted(buffer: pa.Buffer, dtype: str, first: int, count: int) -> NDArray[Any]:
+    """Return so many values of a buffer, which may end with a part of one."""
+    return np.frombuffer(buffer, dtype, count, first * np.dtype(dtype).itemsize)
 
 
 def _matrix(rows: list[NDArray[Any]], width: int, dtype: type[np.generic]) -> NDArray[Any]:

@@ -20,6 +20,9 @@ examples:
   {name} --save-after-num 10000 --stop-after-num 50000
   {name} --check                         is everything right? start nothing
 
+A queue may hold JSON messages of one packet and Arrow messages of many. --stop-after-num is exact
+with the former, and ends with the message that reaches it with the latter.
+
 Packets are acknowledged only when their rows are on disk. Several processors may share a queue,
 each with a file of its own. Ctrl-C saves what has arrived, and ends it in good order."""
 

@@ -145,6 +145,21 @@ def test_a_part_of_a_batch_has_its_part_of_the_lines() -> None:
         assert bytes(csv_text.lines(part)) == b"".join(lines[first : first + count])
 
 
+@pytest.mark.parametrize("name", ["tcp_seq", "frame_time", "dns_qd_qname", "raw_load"])
+def test_a_buffer_may_end_with_a_part_of_a_value(name: str) -> None:
+    # Arrow takes such a buffer for valid, so a message may bring one.
+    rows = samples()
+    place = rows.schema.get_field_index(name)
+    array = rows.column(place)
+    buffers = array.buffers()
+    buffers[1] = pa.py_buffer(buffers[1].to_pybytes() + b"xyz")
+    longer = pa.Array.from_buffers(array.type, len(array), buffers, array.null_count)
+    columns = [*rows.columns[:place], longer, *rows.columns[place + 1 :]]
+    damaged = pa.RecordBatch.from_arrays(columns, schema=rows.schema)
+    damaged.validate(full=True)
+    assert bytes(csv_text.lines(damaged)) == bytes(csv_text.lines(rows))
+
+
 def test_interpreted_and_compiled_lines_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = samples()
     written = bytes(csv_text.lines(rows))
