@@ -13,6 +13,7 @@ import select
 import signal
 import socket
 import sys
+import time
 import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -239,6 +240,34 @@ def test_a_capture_file_comes_through_as_it_is(pipeline: Pipeline, tmp_path: Pat
         assert output.read_bytes().startswith(expected.read_bytes())
 
 
+@pytest.mark.parametrize("pipeline", ["redis_server"], indirect=True)
+def test_a_capture_file_at_ten_times_its_pace_takes_a_tenth_of_its_time(
+    pipeline: Pipeline, tmp_path: Path
+) -> None:
+    data = craft.udp_frame(ENDS, 40000, 9, b"x")
+    frames = [
+        Frame(number, 1_700_000_000_000_000_000 + number * 1_000_000_000, None, len(data),
+              LinkType.ETHERNET, data)
+        for number in range(1, 12)
+    ]  # fmt: skip
+    capture = tmp_path / "ten-seconds.pcap"
+    captures.write_frames(capture, frames)
+    part = pipeline.start("capture-pcap", str(capture), "--speed", "10x")
+    began = time.monotonic()
+    assert part.ended() == {"captured": 11, "published": 11, "refused": 0, "shed": 0}
+    assert time.monotonic() - began >= 1.0
+
+
+@pytest.mark.parametrize("pipeline", ["redis_server"], indirect=True)
+def test_a_columnar_session_has_exactly_so_many_frames(pipeline: Pipeline) -> None:
+    capture = pipeline.capture("--engine", "columnar", "--stop-after-num", "5")
+    pipeline.send(*[b"x"] * 7)
+    assert capture.ended() == {"captured": 5, "published": 5, "shed": 0, "kernel_dropped": 0}
+    processor, _ = pipeline.process("--stop-after-num", "5")
+    assert processor.ended()["written"] == 5
+    assert [row["frame_number"] for row in pipeline.written()] == ["1", "2", "3", "4", "5"]
+
+
 def test_rows_are_published_without_a_processor_and_written_later(pipeline: Pipeline) -> None:
     capture = pipeline.capture("--stop-after-num", "5")
     pipeline.send(*[b"x"] * 7)
@@ -323,12 +352,14 @@ sys.exit(code)
 """
 
 
+@pytest.mark.parametrize("engine", ["scapy", "columnar"])
 @pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
-def test_nothing_is_imported_once_root_is_given_up(pipeline: Pipeline) -> None:
+def test_nothing_is_imported_once_root_is_given_up(pipeline: Pipeline, engine: str) -> None:
     # Nobody may not be allowed to read where the package lies: a virtual environment in /root.
     # On a terminal, so that the live figures are drawn too.
     command = [sys.executable, "-c", _IMPORTS, "--broker", pipeline.settings.url]
     flags = ["--queue", pipeline.settings.queue, "--filter", f"udp port {pipeline.port}"]
+    flags += ["--engine", engine]
     process, terminal = pty.fork()
     if process == 0:
         os.execv(sys.executable, [*command, *flags, "--stop-after-num", "1"])

@@ -6,7 +6,7 @@ All arrays of one place share its validity bitmap; arrays of what no row has sha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -55,15 +55,23 @@ class Assembly:
             bitmap = _buffer(np.packbits(present, bitorder="little"))
         return pa.Array.from_buffers(kind, self.rows, [bitmap, _buffer(values)])
 
-    def chosen(self, texts: Iterable[str], choice: NDArray[np.int32]) -> pa.Array[Any]:
+    def chosen(self, texts: Sequence[str], choice: NDArray[np.int32]) -> pa.Array[Any]:
         """Return one of some texts for every row, by its index; null where that is -1."""
         indices = self.of_rows(pa.int32(), choice, choice >= 0)
-        return pa.DictionaryArray.from_arrays(indices, pa.array(texts, pa.string()), safe=False)
+        return pa.DictionaryArray.from_arrays(indices, _texts(texts), safe=False)
 
     def same(self, text: str) -> pa.Array[Any]:
         """Return the same text for every row."""
         indices = pa.Array.from_buffers(pa.int32(), self.rows, [None, self._zeros], 0)
-        return pa.DictionaryArray.from_arrays(indices, pa.array([text]), safe=False)
+        return pa.DictionaryArray.from_arrays(indices, _texts([text]), safe=False)
+
+
+def _texts(texts: Sequence[str]) -> pa.Array[Any]:
+    """Return texts as an array, without ``pa.array``: that imports pandas where it is installed."""
+    encoded = [text.encode() for text in texts]
+    offsets = offsets_of(np.array([len(each) for each in encoded], np.int32))
+    buffers = [None, _buffer(offsets), _buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers, 0)
 
 
 def _buffer(values: Any) -> pa.Buffer:

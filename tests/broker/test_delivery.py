@@ -142,6 +142,37 @@ def test_a_full_buffer_sheds_and_counts(broker: BrokerSettings) -> None:
     assert counts.snapshot() == {"published": 10, "shed": 5}
 
 
+def test_published_and_shed_count_frames(broker: BrokerSettings) -> None:
+    counts = flow.counters()
+    publisher = Publisher(broker, counts, buffer_messages=2)
+    taken = [publisher.publish(flow.message(number, count=100 + number)) for number in range(3)]
+    assert taken == [True, True, False]
+    publisher.start()
+    assert publisher.stop(flow.PATIENCE_SECONDS) == 0
+    assert counts.snapshot() == {"published": 201, "shed": 102}
+
+
+def test_frames_that_are_left_at_the_stop_are_counted(broker: BrokerSettings) -> None:
+    counts = flow.counters()
+    publisher = Publisher(broker, counts)
+    publisher.publish(flow.message(0, count=7))
+    assert publisher.stop(0) == 7
+    assert counts.snapshot() == {"published": 0, "shed": 7}
+
+
+def test_who_can_wait_waits_for_room(broker: BrokerSettings) -> None:
+    counts = flow.counters()
+    publisher = Publisher(broker, counts, buffer_messages=1)
+    assert publisher.await_room(flow.message(0), 0)
+    publisher.publish(flow.message(0))
+    assert not publisher.await_room(flow.message(1), 0)
+    publisher.start()
+    assert publisher.await_room(flow.message(1), flow.PATIENCE_SECONDS)
+    publisher.publish(flow.message(1))
+    assert publisher.stop(flow.PATIENCE_SECONDS) == 0
+    assert counts.snapshot() == {"published": 2, "shed": 0}
+
+
 @pytest.mark.parametrize(("size", "fits"), [(100, True), (101, False)])
 def test_the_buffer_is_bounded_in_bytes(broker: BrokerSettings, size: int, fits: bool) -> None:
     counts = flow.counters()

@@ -58,3 +58,19 @@ def test_a_reader_waits_for_the_first_frame() -> None:
     queue.put(frames(1, 1))
     reader.join(20)
     assert got == [frames(1, 1)]
+
+
+def test_a_reader_gets_enough_frames_at_once_or_those_there_are_in_time() -> None:
+    queue = FrameQueue(10_000, 1_000_000, enough=BATCH_FRAMES + 5)
+    queue.put(frames(1, BATCH_FRAMES + 6))
+    assert queue.get(20) == frames(1, BATCH_FRAMES + 5)
+    assert queue.get(0.01) == frames(BATCH_FRAMES + 6, BATCH_FRAMES + 6)
+
+
+def test_few_large_frames_are_enough_and_so_is_a_full_queue() -> None:
+    queue = FrameQueue(100, 800, enough=50)
+    queue.put(frames(1, 1, size=100))
+    assert queue.get(20) == frames(1, 1, size=100)
+    queue = FrameQueue(3, 1_000_000, enough=50)
+    queue.put(frames(1, 5))
+    assert queue.get(20) == frames(1, 3)

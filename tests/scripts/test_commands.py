@@ -14,7 +14,10 @@ ROOT = Path(__file__).resolve().parents[2]
 ENTRY_POINTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"][
     "scripts"
 ]
-HEAVY = ("kombu", "numpy", "pandas", "redis", "rich", "scapy", "shtab", "spylunking")
+HEAVY = (
+    *("kombu", "numpy", "pandas", "polars", "pyarrow", "redis"),
+    *("rich", "scapy", "shtab", "spylunking"),
+)
 
 
 def run(
