@@ -14,6 +14,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import BaseError, CCompilerError
 
 _COMPILED = (
+    "network_pipeline/capture/bpf",
     "network_pipeline/capture/records",
     "network_pipeline/dataset/csv_cells",
     "network_pipeline/decode/dns_reader",

@@ -1,80 +1,107 @@
 """Capture files to a dataset file, without a broker between them.
 
 Files are read one after another, each a session of its own. What is damaged gives its whole frames
-and is named at the end; the others go on. Every frame that was found is a row, or it is counted as
-refused because nothing here decodes its link type::
+and is named at the end; the others go on. Every frame that was found is a row, or it is counted: as
+filtered where the filter did not select it, as refused where nothing here decodes its link type or
+the filter cannot be applied to it::
 
-    frames = rows + refused
+    frames = rows + filtered + refused
+
+With several threads, one reads and writes while the others decode. Batches do not copy frames: each
+keeps the buffer that it lies in alive until it is decoded.
 """
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import threading
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
+from network_pipeline import payload_key
+from network_pipeline.capture.file_filter import FileFilter
+from network_pipeline.capture.inputs import Input
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
 from network_pipeline.dataset.exports import Export
+from network_pipeline.dataset.writers import FileTaken, errors_of
 from network_pipeline.decode.columnar import decode_batch
+from network_pipeline.errors import DatasetError
+from network_pipeline.frames import FrameBatch
 from network_pipeline.metrics import Counters
+from network_pipeline.ordered import in_order
+from network_pipeline.summary import Summary
+
+COUNTED = ("frames", "rows", "filtered", "refused")
 
 _log = logging.getLogger(__name__)
 
-#: A column that every row of a layer has.
-_LAYERS = {
-    "eth": "eth_dst",
-    "vlan": "vlan_id",
-    "arp": "arp_op",
-    "ip": "ip_version",
-    "ipv6": "ipv6_version",
-    "icmp": "icmp_type",
-    "icmpv6": "icmpv6_type",
-    "tcp": "tcp_sport",
-    "udp": "udp_sport",
-    "dns": "dns_id",
-}
+
+def check_output(path: Path) -> None:
+    """See whether a dataset may appear under a name, before hours of work on it.
+
+    Raises:
+        DatasetError: a directory has that name, or a processor writes that file.
+    """
+    if path.is_dir():
+        raise DatasetError(f"{path}: a directory has this name")
+    with errors_of(path), suppress(FileNotFoundError), path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise FileTaken(f"{path}: a processor writes this file") from None
 
 
-@dataclass
-class Summary:
-    """What came of a conversion: rows by layer and by error, refused frames, damaged files."""
+@dataclass(frozen=True)
+class Plan:
+    """How rows are made of frames.
 
-    layers: Counter[str] = field(default_factory=Counter)
-    errors: Counter[str] = field(default_factory=Counter)
-    refused: Counter[str] = field(default_factory=Counter)
-    damaged: list[DamagedCapture] = field(default_factory=list)
+    ``payload_bytes`` limits the payload that rows keep; None: all of it. With a ``payload_key``
+    they hold digests of that. ``batch_frames`` are decoded at once.
+    """
+
+    source: str
+    batch_frames: int
+    payload_bytes: int | None = None
+    payload_key: bytes | None = None
+    filter: FileFilter | None = None
+    threads: int = 1
+
+
+class _Decoded(NamedTuple):
+    rows: pa.RecordBatch
+    filtered: int
+    refused: Counter[str]
 
 
 class Conversion:
     """Reads capture files and appends their rows to an export.
 
-    ``counters`` must have frames, rows and refused. ``payload_bytes`` limits the payload that rows
-    keep; None: all of it.
+    ``counters`` must have those of :data:`COUNTED`.
     """
 
-    def __init__(
-        self,
-        export: Export,
-        counters: Counters,
-        *,
-        source: str,
-        payload_bytes: int | None = None,
-        batch_frames: int,
-    ) -> None:
+    def __init__(self, export: Export, counters: Counters, plan: Plan) -> None:
         self._export = export
         self._counters = counters
-        self._source = source
-        self._payload_bytes = payload_bytes
-        self._batch_frames = batch_frames
+        self._plan = plan
         self._summary = Summary()
         self._capture: CaptureFile | None = None
+        self._bytes_before = 0
 
-    def run(self, paths: Sequence[str], stop: threading.Event) -> Summary:
+    def reading(self) -> tuple[str, int]:
+        """Return the file that is read, and how many bytes of all files were, as on the disk."""
+        if capture := self._capture:
+            return capture.name, self._bytes_before + capture.position
+        return "", self._bytes_before
+
+    def run(self, inputs: Sequence[Input], stop: threading.Event) -> Summary:
         """Convert the files, or those before ``stop`` is set; return what came of it.
 
         Raises:
@@ -83,50 +110,75 @@ class Conversion:
         """
         sessions = []
         threading.Thread(target=self._end_reading, args=(stop,), daemon=True).start()
-        for path in paths:
-            with CaptureFile(path, batch_frames=self._batch_frames) as self._capture:
+        for path, size in inputs:
+            with CaptureFile(path, batch_frames=self._plan.batch_frames) as capture:
+                self._capture = capture
                 if stop.is_set():
                     break
-                sessions.append(self._capture.session)
-                self._convert(self._capture)
-                self._note_refused(self._capture)
-        self._export.facts |= {"source": self._source, "sessions": ",".join(sessions)}
+                sessions.append(capture.session)
+                self._convert(capture)
+            self._bytes_before += size or 0
+            self._capture = None
+        if stop.is_set():
+            _log.warning("stopped: the dataset has the frames that were read until then")
+        self._export.facts |= self._facts(sessions)
         return self._summary
 
     def _end_reading(self, stop: threading.Event) -> None:
         """End the file that is read when ``stop`` is set: a pipe may be silent for long."""
         stop.wait()
-        if self._capture:
-            self._capture.stop()
+        if capture := self._capture:
+            capture.stop()
 
     def _convert(self, capture: CaptureFile) -> None:
-        try:
-            for batch in capture:
-                rows = decode_batch(
-                    batch,
-                    source=self._source,
-                    session=capture.session,
-                    payload_bytes=self._payload_bytes,
-                )
+        decode = partial(self._decoded, capture.session)
+        for rows, filtered, refused in in_order(
+            decode, self._batches(capture), threads=self._plan.threads
+        ):
+            self._counters.add("frames", rows.num_rows + filtered)
+            self._counters.add("filtered", filtered)
+            self._note_refused(refused)
+            if rows.num_rows:
                 self._export.append(rows)
-                self._counters.add("frames", rows.num_rows)
                 self._counters.add("rows", rows.num_rows)
-                self._count(rows)
+                self._summary.count(rows)
+        for name, count in capture.refused().items():
+            _log.warning("%s: %d frames of link type %s left out", capture.name, count, name)
+        self._note_refused(capture.refused())
+
+    def _batches(self, capture: CaptureFile) -> Iterator[FrameBatch]:
+        """Yield the batches of a file up to its end or damage."""
+        try:
+            yield from capture
         except DamagedCapture as damage:
             _log.error("%s", damage)
             self._summary.damaged.append(damage)
 
-    def _count(self, rows: pa.RecordBatch) -> None:
-        for layer, name in _LAYERS.items():
-            self._summary.layers[layer] += rows.num_rows - rows.column(name).null_count
-        for entry in pc.value_counts(rows.column("frame_error")).to_pylist():
-            if entry["values"] is not None:
-                self._summary.errors[entry["values"]] += entry["counts"]
+    def _decoded(self, session: str, batch: FrameBatch) -> _Decoded:
+        plan = self._plan
+        filtered, refused = 0, Counter[str]()
+        if plan.filter:
+            batch, filtered, refused = plan.filter.select(batch)
+        rows = decode_batch(
+            batch,
+            source=plan.source,
+            session=session,
+            payload_bytes=plan.payload_bytes,
+            payload_key=plan.payload_key,
+        )
+        return _Decoded(rows, filtered, refused)
 
-    def _note_refused(self, capture: CaptureFile) -> None:
-        refused = capture.refused()
+    def _note_refused(self, refused: Counter[str]) -> None:
         self._summary.refused += refused
         self._counters.add("frames", refused.total())
         self._counters.add("refused", refused.total())
-        for name, count in refused.items():
-            _log.warning("%s: %d frames of link type %s left out", capture.name, count, name)
+
+    def _facts(self, sessions: Sequence[str]) -> dict[str, str]:
+        """Return what a dataset says about itself; never the key."""
+        facts = {"source": self._plan.source, "sessions": ",".join(sessions)}
+        if self._plan.filter:
+            facts["filter"] = self._plan.filter.text
+        if self._plan.payload_key:
+            name = payload_key.name(self._plan.payload_key)
+            facts["payload"] = f"BLAKE2b-128 digests, key {name}"
+        return facts

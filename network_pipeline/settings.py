@@ -129,8 +129,8 @@ CAPTURE_OPTIONS = (
 )  # fmt: skip
 
 DATASET_OPTIONS = (
-    Option("name", "DS_NAME", "netdata", rules.word, "first part of the CSV's name", "NAME"),
-    Option("dir", "DS_DIR", "/tmp", Path, "directory of the CSV", "DIR"),
+    Option("name", "DS_NAME", "netdata", rules.word, "first part of the dataset's name", "NAME"),
+    Option("dir", "DS_DIR", "/tmp", Path, "directory of the dataset", "DIR"),
     Option("output", "OUTPUT_CSV", "", rules.text_value,
            "the whole path; wins over --name and --dir", "FILE",
            shown="DIR/NAME-YYYY-mm-dd-HH-MM-SS.csv"),

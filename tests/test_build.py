@@ -18,6 +18,7 @@ from tests.decode import interpreted
 _ROOT = Path(__file__).resolve().parents[1]
 _COPIED = ("pyproject.toml", "setup.py", "README.rst", "LICENSE")
 _MODULES = {
+    "network_pipeline/capture/bpf",
     "network_pipeline/capture/records",
     "network_pipeline/dataset/csv_cells",
     "network_pipeline/decode/dns_reader",

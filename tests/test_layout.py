@@ -14,9 +14,9 @@ PACKAGE = ROOT / "network_pipeline"
 LAYERS = (
     ("scripts",),
     ("demo",),
-    ("file_agent",),
+    ("file_agent", "progress"),
     ("agent", "convert", "processor", "privileges", "traffic", "report", "logs", "dictionary"),
-    ("splunk", "backlog"),
+    ("splunk", "backlog", "summary"),
     ("arrow_messages", "json_messages"),
     ("capture", "broker", "dataset.recorder", "dataset.exports"),
     ("dataset.writers", "dataset.ranges", "dataset.csv_text", "dataset.csv_cells"),
@@ -26,7 +26,7 @@ LAYERS = (
     ("batch_message",),
     ("message", "settings"),
     ("arrow_stream",),
-    ("schema", "frames", "metrics", "rules"),
+    ("schema", "frames", "metrics", "rules", "ordered", "payload_key"),
     ("errors",),
 )
 

@@ -20,39 +20,28 @@ import contextlib
 import ctypes
 import errno
 import ipaddress
-import os
-import re
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
 
 from network_pipeline.capture.devices import LINK_TYPES, LOOPBACK
+from network_pipeline.capture.libpcap import (
+    ACCEPT,
+    REJECT,
+    RETURN,
+    Instruction,
+    Program,
+    compile_filter,
+)
 from network_pipeline.errors import BrokerUnreachable, CaptureError
 from network_pipeline.frames import LinkType
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 #: Most instructions that a socket filter may have (linux/bpf_common.h, BPF_MAXINSNS).
 MAX_INSTRUCTIONS = 4096
 
-
-class Instruction(NamedTuple):
-    """One instruction of classic BPF (linux/filter.h, struct sock_filter)."""
-
-    code: int
-    jump_true: int
-    jump_false: int
-    k: int
-
-
-Program = tuple[Instruction, ...]
-
 _LOAD_WORD = 0x20  # BPF_LD | BPF_W | BPF_ABS
 _JUMP = 0x05  # BPF_JMP | BPF_JA
 _JUMP_EQUAL = 0x15  # BPF_JMP | BPF_JEQ | BPF_K
-_RETURN = 0x06  # BPF_RET | BPF_K
 
 # What the kernel knows about a frame beside its bytes, loaded as if from these offsets (SKF_AD_*).
 _PACKET_TYPE = 0xFFFFF000 + 4
@@ -60,10 +49,6 @@ _HARDWARE_TYPE = 0xFFFFF000 + 28
 
 _PACKET_OUTGOING = 4
 _SO_ATTACH_FILTER = 26
-
-#: The number that a program returns is how many bytes of the frame to keep: all of them.
-ACCEPT = Instruction(_RETURN, 0, 0, 0xFFFFFFFF)
-REJECT = Instruction(_RETURN, 0, 0, 0)
 
 LOOPBACK_OUTGOING: Program = (
     Instruction(_LOAD_WORD, 0, 0, _HARDWARE_TYPE),
@@ -73,10 +58,6 @@ LOOPBACK_OUTGOING: Program = (
     ACCEPT,
     REJECT,
 )
-
-#: libpcap's own numbers of the link types; for bare IP it is not the registry's.
-_DLT = {LinkType.ETHERNET: 1, LinkType.RAW: 12}
-_SNAPSHOT_BYTES = 262_144
 
 
 # -- what to filter --------------------------------------------------------------------------------
@@ -168,7 +149,7 @@ def _unless(excluded: Program, rest: Program) -> Program:
 
 def _returns_replaced(program: Program) -> Iterator[Instruction]:
     for position, instruction in enumerate(program):
-        if instruction.code != _RETURN:
+        if instruction.code != RETURN:
             yield instruction
         elif instruction.k:
             yield REJECT
@@ -187,72 +168,7 @@ def _among(hardware_types: Sequence[int], program: Program, rest: Program) -> Pr
     return (load, *tests, Instruction(_JUMP, 0, 0, len(program)), *program, *rest)
 
 
-# -- libpcap and the kernel ------------------------------------------------------------------------
-
-
-def compile_filter(text: str, link_type: LinkType, device: str | None = None) -> Program:
-    """Compile a filter as tcpdump writes it (man pcap-filter).
-
-    The kernel takes a VLAN tag off the frame before a packet socket sees it. libpcap knows how to
-    ask for it there, but only on an open device: so a filter about tags is compiled on
-    ``device``, which takes CAP_NET_RAW and a device that is up.
-
-    Raises:
-        CaptureError: libpcap is missing, or says no; its message is quoted.
-    """
-    pcap = _libpcap()
-    if link_type is not LinkType.ETHERNET or not re.search(r"\bvlan\b", text):
-        device = None
-    with _handle(pcap, link_type, device) as handle:
-        if device and pcap.pcap_activate(handle) < 0:
-            raise CaptureError(f"filter {text!r} on {device}: {_message(pcap, handle)}")
-        return _compiled(pcap, handle, text)
-
-
-@contextlib.contextmanager
-def _handle(pcap: ModuleType, link_type: LinkType, device: str | None) -> Iterator[Any]:
-    """Open libpcap on a device, or for a link type and no device."""
-    reason = ctypes.create_string_buffer(pcap.PCAP_ERRBUF_SIZE)
-    if device:
-        handle = pcap.pcap_create(os.fsencode(device), reason)
-    else:
-        handle = pcap.pcap_open_dead(_DLT[link_type], _SNAPSHOT_BYTES)
-    if not handle:
-        raise CaptureError(f"libpcap failed: {reason.value.decode(errors='replace')}")
-    try:
-        yield handle
-    finally:
-        pcap.pcap_close(handle)
-
-
-def _message(pcap: ModuleType, handle: Any) -> str:
-    text: bytes = pcap.pcap_geterr(handle)
-    return text.decode(errors="replace")
-
-
-def _compiled(pcap: ModuleType, handle: Any, text: str) -> Program:
-    compiled = pcap.bpf_program()
-    if pcap.pcap_compile(handle, ctypes.byref(compiled), os.fsencode(text), 1, -1) != 0:
-        raise CaptureError(f"filter {text!r}: {_message(pcap, handle)}")
-    try:
-        return tuple(
-            _whole_frame(Instruction(one.code, one.jt, one.jf, one.k & 0xFFFFFFFF))
-            for one in compiled.bf_insns[: compiled.bf_len]
-        )
-    finally:
-        pcap.pcap_freecode(ctypes.byref(compiled))
-
-
-def _whole_frame(instruction: Instruction) -> Instruction:
-    return ACCEPT if instruction.code == _RETURN and instruction.k else instruction
-
-
-def _libpcap() -> ModuleType:
-    try:
-        from scapy.libs import winpcapy  # noqa: PLC0415  importing it loads the library
-    except OSError:
-        raise CaptureError("libpcap is missing: apt-get install libpcap0.8") from None
-    return winpcapy
+# -- the kernel ----------------------------------------------------------------------------------
 
 
 def attach(sock: socket.socket, program: Program) -> None:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from scapy.supersocket import SuperSocket
 
-from network_pipeline.capture import devices, filters
+from network_pipeline.capture import devices, filters, libpcap
 from network_pipeline.capture.recvmmsg import (
     PACKET_AUXDATA,
     SO_TIMESTAMPNS,
@@ -88,7 +88,7 @@ class PacketSocket(SuperSocket):
         except PermissionError:  # without CAP_NET_ADMIN: as much as net.core.rmem_max allows
             self.ins.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
 
-    def begin(self, program: filters.Program) -> None:
+    def begin(self, program: libpcap.Program) -> None:
         """Take in the frames that pass a filter, and none that does not.
 
         Raises:
@@ -107,7 +107,7 @@ class PacketSocket(SuperSocket):
         """Take no more frames in; those that were can still be read."""
         with self._lock:
             if not self.closed:
-                filters.attach(self.ins, (filters.REJECT,))
+                filters.attach(self.ins, (libpcap.REJECT,))
 
     def bursts(self) -> Iterator[Burst]:
         """Yield the frames that wait, in one burst; it may be empty.

@@ -106,6 +106,11 @@ class CaptureFile:
         """How many frames were found so far: those in batches, and those refused."""
         return self._format.frames if self._format else 0
 
+    @property
+    def position(self) -> int:
+        """How many bytes of the file were read, as they lie on the disk."""
+        return self._file.position
+
     def refused(self) -> Counter[str]:
         """Return how many frames have a link type that cannot be decoded, by its name."""
         return self._format.refused() if self._format else Counter()

@@ -43,13 +43,14 @@ class RawFile:
 
     Open, ``session`` identifies the content of a file: a UUIDv5 of the SHA-256 of its first 64 KiB
     and its size, as it lies on the disk. A pipe gets a new UUID every time. ``is_seekable`` tells
-    which of both it is.
+    which of both it is, ``position`` how many bytes were read.
     """
 
     def __init__(self, path: str | Path) -> None:
         self.path = path
         self.session = ""
         self.is_seekable = False
+        self.position = 0
         self._descriptor = -1
         self._start = 0
 
@@ -84,15 +85,24 @@ class RawFile:
         Raises:
             OSError: the file cannot be read.
         """
-        return os.read(self._descriptor, size) if self._is_ready() else None
+        if not self._is_ready():
+            return None
+        data = os.read(self._descriptor, size)
+        self.position += len(data)
+        return data
 
     def read_into(self, room: memoryview) -> int | None:
         """Read as :meth:`read` does, into ``room``; return how many bytes."""
-        return os.readv(self._descriptor, [room]) if self._is_ready() else None
+        if not self._is_ready():
+            return None
+        size = os.readv(self._descriptor, [room])
+        self.position += size
+        return size
 
     def rewind(self) -> None:
         """Go back to where the file began when it was opened."""
         os.lseek(self._descriptor, self._start, os.SEEK_SET)
+        self.position = 0
 
     def _opened(self) -> int:
         if str(self.path) == STDIN:

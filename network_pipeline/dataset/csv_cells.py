@@ -51,7 +51,7 @@ class Lines:
     enough.
     """
 
-    def __init__(  # noqa: PLR0913, PLR0917  arrays of the loop, in one place
+    def __init__(
         self,
         runs: memoryview,
         cells: memoryview,

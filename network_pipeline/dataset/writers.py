@@ -239,5 +239,5 @@ def errors_of(path: Path) -> Iterator[None]:
     except FileExistsError:
         raise FileTaken(f"{path}: exists already") from None
     except OSError as error:
-        reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        reason = "a symbolic link" if error.errno == errno.ELOOP else error.strerror or str(error)
         raise DatasetError(f"{path}: {reason}") from error

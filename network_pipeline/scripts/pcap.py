@@ -13,14 +13,28 @@ from network_pipeline.scripts import cli
 from network_pipeline.settings import Option
 
 if TYPE_CHECKING:
-    from network_pipeline.convert import Summary
+    from network_pipeline.capture.file_filter import FileFilter
+    from network_pipeline.convert import Plan
+    from network_pipeline.summary import Summary
 
+# NETWORK_FILTER is not read: one that is set for captures would quietly thin out every file.
 OPTIONS = (
     *settings.DATASET_OPTIONS,
+    Option("filter", "PCAP_FILTER", "", rules.text_value,
+           "which frames become rows, as tcpdump writes it (man pcap-filter)", "BPF",
+           shown="all frames"),
+    Option("payload", "PAYLOAD", "keep", rules.one_of("keep", "hash"),
+           "keep payloads and padding as they are, or hash them: rows then hold keyed BLAKE2b-128 "
+           "digests", "keep|hash"),
     Option("payload_bytes", "PAYLOAD_BYTES", "all", rules.whole_number_or_all,
-           "bytes of payload that rows keep, 0: none"),
+           "bytes of payload that rows keep, or that are hashed, 0: none"),
+    Option("payload_key_file", "PAYLOAD_KEY_FILE", "", rules.text_value,
+           "file with the secret of the digests, 16 to 64 bytes that only you can read", "FILE",
+           shown="payload.key in the state directory, made when it is first needed"),
     Option("batch_frames", "BATCH_FRAMES", "16384", rules.whole_number(1),
            "frames that are decoded at once"),
+    Option("threads", "THREADS", "1", rules.whole_number(1),
+           "threads: one reads and writes, the others decode; the dataset is the same"),
     settings.SOURCE_OPTION,
 )  # fmt: skip
 
@@ -28,11 +42,18 @@ _EXAMPLES = """\
 examples:
   packets-pcap traffic.pcap --output traffic.csv
   packets-pcap monday.pcapng.gz tuesday.pcap.zst --output week.parquet --payload-bytes 64
+  packets-pcap traffic.pcap --output web.parquet --filter 'tcp port 80 or tcp port 443'
+  packets-pcap traffic.pcap --output shared.parquet --payload hash
   tcpdump -i eth0 -w - | packets-pcap - --output live.csv
   ssh host tcpdump -w - | packets-pcap - --output host.parquet
 
 pcap and pcapng, plain or compressed with gzip, zstd or xz. The dataset is CSV, Parquet or JSON
-lines, by the ending of its name, and appears when it is complete."""
+lines, by the ending of its name. It appears when it is complete, in the place of a file that had
+its name before.
+
+A damaged file gives every frame before the damage; then the exit code is 1. At the end a table
+says what is in the rows, and that every frame was counted:
+frames = rows + filtered + refused (of a link type that is not decoded)."""
 
 
 def main() -> int:
@@ -50,26 +71,26 @@ def main() -> int:
 
 
 def _run(values: cli.Values) -> None:
-    from network_pipeline.convert import Conversion  # noqa: PLC0415
+    from network_pipeline.capture.inputs import inputs  # noqa: PLC0415
+    from network_pipeline.convert import COUNTED, Conversion, check_output  # noqa: PLC0415
     from network_pipeline.dataset.exports import export  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
-    from network_pipeline.report import Report  # noqa: PLC0415
+    from network_pipeline.progress import FileReport  # noqa: PLC0415
 
+    files = inputs(values["files"])
+    path = _path(values)
+    check_output(path)
+    plan = _plan(values)
+    counters = Counters(*COUNTED)
     stop = cli.stop_on_signals()
-    counters = Counters("frames", "rows", "refused")
-    with export(_path(values)) as output, Report("packets-pcap", counters):
-        conversion = Conversion(
-            output,
-            counters,
-            source=values["source"] or socket.gethostname(),
-            payload_bytes=values["payload_bytes"],
-            batch_frames=values["batch_frames"],
-        )
-        summary = conversion.run(values["files"], stop)
-    _show(summary, counters["frames"], output.path)
-    if summary.damaged:
-        names = ", ".join(damage.name for damage in summary.damaged)
-        raise NetworkPipelineError(f"damaged: {names}; the frames before the damage are rows")
+    with export(path) as output:
+        conversion = Conversion(output, counters, plan)
+        with FileReport("packets-pcap", counters, files, conversion.reading):
+            summary = conversion.run(files, stop)
+    for line in summary.lines(counters.snapshot()):
+        print(line)
+    print(path)
+    _raise_problems(summary, plan.filter)
 
 
 def _path(values: cli.Values) -> Path:
@@ -79,11 +100,35 @@ def _path(values: cli.Values) -> Path:
     return Path(values["dir"]) / f"{values['name']}-{stamp}.csv"
 
 
-def _show(summary: Summary, frames: int, path: Path) -> None:
-    for name, count in summary.layers.items():
-        if count:
-            print(f"{name:24} {count:>12,}")
-    for name, count in sorted(summary.errors.items()):
-        print(f"{'error ' + name:24} {count:>12,}")
-    refused = summary.refused.total()
-    print(f"{frames:,} frames = {frames - refused:,} rows + {refused:,} refused\n{path}")
+def _plan(values: cli.Values) -> Plan:
+    from network_pipeline.capture.file_filter import FileFilter  # noqa: PLC0415
+    from network_pipeline.convert import Plan  # noqa: PLC0415
+
+    frame_filter = FileFilter(values["filter"]) if values["filter"] else None
+    if frame_filter:
+        frame_filter.check()
+    return Plan(
+        source=values["source"] or socket.gethostname(),
+        batch_frames=values["batch_frames"],
+        payload_bytes=values["payload_bytes"],
+        payload_key=_payload_key(values) if values["payload"] == "hash" else None,
+        filter=frame_filter,
+        threads=values["threads"],
+    )
+
+
+def _payload_key(values: cli.Values) -> bytes:
+    from network_pipeline import payload_key  # noqa: PLC0415
+
+    if values["payload_key_file"]:
+        return payload_key.load(Path(values["payload_key_file"]))
+    return payload_key.load_or_make(settings.state_dir(settings.environment()) / "payload.key")
+
+
+def _raise_problems(summary: Summary, frame_filter: FileFilter | None) -> None:
+    problems = list(frame_filter.problems) if frame_filter else []
+    if summary.damaged:
+        names = ", ".join(damage.name for damage in summary.damaged)
+        problems.append(f"damaged: {names}; the frames before the damage are rows")
+    if problems:
+        raise NetworkPipelineError("; ".join(problems))

@@ -10,7 +10,7 @@ import pytest
 import scapy.libs
 
 from network_pipeline.capture import filters
-from network_pipeline.capture.filters import ACCEPT, REJECT, Instruction
+from network_pipeline.capture.libpcap import ACCEPT, REJECT, Instruction, compile_filter
 from network_pipeline.errors import BrokerUnreachable, CaptureError
 from network_pipeline.frames import LinkType
 
@@ -62,22 +62,22 @@ def test_missing_libpcap_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.delitem(sys.modules, "scapy.libs.winpcapy", raising=False)
     monkeypatch.setattr("ctypes.util.find_library", lambda name: None)
     with pytest.raises(CaptureError, match=r"libpcap is missing: apt-get install libpcap0\.8"):
-        filters.compile_filter("tcp", LinkType.ETHERNET)
+        compile_filter("tcp", LinkType.ETHERNET)
 
 
 def test_a_match_keeps_the_whole_frame() -> None:
-    returns = [one for one in filters.compile_filter("udp", LinkType.ETHERNET) if one.code == 6]
+    returns = [one for one in compile_filter("udp", LinkType.ETHERNET) if one.code == 6]
     assert returns == [ACCEPT, REJECT]
 
 
 def test_a_filter_is_the_same_wherever_it_stands() -> None:
-    user = filters.compile_filter("udp port 53", LinkType.ETHERNET)
+    user = compile_filter("udp port 53", LinkType.ETHERNET)
     broker = "tcp port 6379 and (host 10.0.0.1)"
     assert filters.device_program("udp port 53", "", LinkType.ETHERNET, "lo")[-len(user) - 1 :] == (
         *user,
         REJECT,
     )
-    excluded = filters.compile_filter(broker, LinkType.RAW)
+    excluded = compile_filter(broker, LinkType.RAW)
     program = filters.device_program("udp", broker, LinkType.RAW, "tun0")
     start = program.index(Instruction(0x30, 0, 0, 0))  # the first load of the exclusion
     for position, (one, own) in enumerate(zip(program[start:], excluded, strict=False)):
