@@ -1,41 +1,68 @@
-"""Who runs: a command for each, and how much of the capture it can be asked to read."""
+"""Who runs: a command for each, what it is given, and how its rows are counted afterwards."""
 
 from __future__ import annotations
 
+import re
 import shutil
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from bench.inputs import SERIES_FILES, Reads
 from network_pipeline.schema import COLUMNS
 
-PROGRAMS = Path(__file__).with_name("programs")
-
-#: Frames for those that need minutes for a million.
-SLICE_FRAMES = 50_000
-
-_FLOOR = "tcpdump -w /dev/null"
+_PROGRAMS = Path(__file__).with_name("programs")
 
 _PACKETS_PCAP = "import sys; from network_pipeline.scripts.pcap import main; sys.exit(main())"
 
 
+def _fields(names: str) -> list[str]:
+    return [name.strip() for name in names.split(",") if name.strip()]
+
+
+#: All fields of tshark that a column corresponds to.
+_TSHARK_FIELDS = sorted({name for column in COLUMNS for name in _fields(column.tshark)})
+
+TCPDUMP = "tcpdump -w /dev/null"
+TSHARK = f"tshark -T fields ({len(_TSHARK_FIELDS)})"
+SCAPY = "scapy"
+READ = "network-pipeline: read"
+DECODE = "network-pipeline: decode"
+CSV = "network-pipeline: packets-pcap x.csv, payload 64"
+PARQUET = "network-pipeline: packets-pcap x.parquet, payload 64"
+CSV_SERIES = f"network-pipeline: x.csv of {SERIES_FILES} captures"
+PARQUET_SERIES = f"network-pipeline: x.parquet of {SERIES_FILES} captures"
+MESSAGES_100 = "network-pipeline: JSON messages, snapshots of 100"
+MESSAGES = "network-pipeline: JSON messages, snapshots of 1,000"
+
+#: Returns the rows of a run from what it printed, a file, and from the directory it wrote to.
+Count = Callable[[Path, Path], int]
+
+
 @dataclass(frozen=True)
 class Contender:
-    """A program; ``{file}`` and ``{out}`` in its command stand for the capture and for a directory.
+    """A program; in its command ``{files}`` stands for what it reads, ``{out}`` for a directory.
 
-    ``missing`` says what is not installed for it; ``is_slow`` that it reads a slice only.
+    ``missing`` says what is not installed for it. ``is_partial`` is one that has no row for some
+    frames, ``is_long`` one that runs once, whatever is asked for.
     """
 
     name: str
     command: tuple[str, ...]
+    reads: Reads
+    count: Count
     missing: str = ""
-    is_slow: bool = False
+    is_partial: bool = False
+    is_long: bool = False
 
-    def run(self, capture: Path, out: Path) -> list[str]:
-        """Return the command for a capture."""
-        return [part.format(file=capture, out=out) for part in self.command]
+    def run(self, files: list[Path], out: Path) -> list[str]:
+        """Return the command for files."""
+        parts = ((str(file) for file in files) if part == "{files}" else (part.format(out=out),)
+                 for part in self.command)  # fmt: skip
+        return [word for words in parts for word in words]
 
 
 def contenders(peers: Path | None) -> list[Contender]:
@@ -43,57 +70,99 @@ def contenders(peers: Path | None) -> list[Contender]:
 
     ``peers`` is the virtual environment in which ``requirements.txt`` is installed.
     """
-    return [*_tools(), *_own(), *_peers(peers)]
+    return [*_tools(), *_programs(), *_commands(), *_processors(), *_peers(peers)]
+
+
+# -- how rows are counted --------------------------------------------------------------------------
+
+
+def _number(printed: Path, _out: Path) -> int:
+    """Return the number that the last line begins with."""
+    found = re.search(r"^(\d+)( packets?)?\s*\Z", printed.read_text(), re.MULTILINE)
+    return int(found[1]) if found else 0
+
+
+def _lines(printed: Path, _out: Path) -> int:
+    return _count_lines(printed)
+
+
+def _csv_rows(_printed: Path, out: Path) -> int:
+    return _count_lines(out / "x.csv") - 1
+
+
+def _count_lines(path: Path) -> int:
+    with path.open("rb") as file:
+        return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+
+
+def _parquet_rows(_printed: Path, out: Path) -> int:
+    # In a process of its own: see measure.py. A program may write no file where there is no frame.
+    path = out / "x.parquet"
+    command = [sys.executable, str(_PROGRAMS / "count_rows.py"), str(path)]
+    return int(subprocess.check_output(command)) if path.exists() else 0
+
+
+# -- the programs ----------------------------------------------------------------------------------
 
 
 def _tools() -> Iterator[Contender]:
-    fields = sorted({name for column in COLUMNS for name in _fields(column.tshark)})
-    tshark = ["tshark", "-n", "-r", "{file}", "-T", "fields"]
-    for name, command in (
-        (_FLOOR, ["tcpdump", "-r", "{file}", "-w", "/dev/null"]),
-        (f"tshark -T fields ({len(fields)})", [*tshark, *(f"-e{name}" for name in fields)]),
+    tcpdump = ("tcpdump", "--count", "-r", "{files}", "-w", "/dev/null")
+    fields = (f"-e{name}" for name in _TSHARK_FIELDS)
+    tshark = ("tshark", "-n", "-r", "{files}", "-T", "fields", *fields)
+    yield Contender(TCPDUMP, tcpdump, Reads.CAPTURE, _number, _not_installed("tcpdump"))
+    yield Contender(TSHARK, tshark, Reads.SLICE, _lines, _not_installed("tshark"))
+
+
+def _programs() -> Iterator[Contender]:
+    for name, program, module in (
+        (READ, "read_frames", "network_pipeline.capture.pcap"),
+        (DECODE, "decode_frames", "network_pipeline.decode.columnar"),
     ):
-        missing = "" if shutil.which(command[0]) else f"{command[0]} is not installed"
-        yield Contender(name, tuple(command), missing, is_slow=command[0] == "tshark")
+        command = (sys.executable, "-m", f"bench.programs.{program}", "{files}")
+        yield Contender(name, command, Reads.CAPTURE, _number, _absent(module))
 
 
-def _fields(names: str) -> list[str]:
-    return [name.strip() for name in names.split(",") if name.strip()]
-
-
-def _own() -> Iterator[Contender]:
-    python = sys.executable
-    decoder = "network_pipeline.decode.columnar"
-    pcap = "network_pipeline.scripts.pcap"
-    for name, module, command in (
-        ("read", "network_pipeline.capture.pcap", ["-m", "bench.programs.read_frames", "{file}"]),
-        ("decode", decoder, ["-m", "bench.programs.decode_frames", "{file}"]),
-        *(
-            (
-                f"packets-pcap x.{kind}, payload 64",
-                pcap,
-                ["-c", _PACKETS_PCAP, "{file}", "--payload-bytes=64", f"--output={{out}}/x.{kind}"],
-            )
-            for kind in ("csv", "parquet")
-        ),
+def _commands() -> Iterator[Contender]:
+    missing = _absent("network_pipeline.scripts.pcap")
+    for kind, count, one, series in (
+        ("csv", _csv_rows, CSV, CSV_SERIES),
+        ("parquet", _parquet_rows, PARQUET, PARQUET_SERIES),
     ):
-        missing = "" if find_spec(module) else f"there is no {module}"
-        yield Contender(f"network-pipeline: {name}", (python, *command), missing)
+        options = ("--payload-bytes=64", f"--output={{out}}/x.{kind}")
+        command = (sys.executable, "-c", _PACKETS_PCAP, "{files}", *options)
+        yield Contender(one, command, Reads.CAPTURE, count, missing)
+        yield Contender(series, command, Reads.SERIES, count, missing, is_long=True)
+
+
+def _processors() -> Iterator[Contender]:
+    missing = _absent("network_pipeline.dataset.recorder")
+    program = (sys.executable, "-m", "bench.programs.record_messages", "{files}", "{out}/x.csv")
+    for name, rows in ((MESSAGES_100, "100"), (MESSAGES, "1000")):
+        yield Contender(name, (*program, rows), Reads.MESSAGES, _csv_rows, missing)
 
 
 def _peers(peers: Path | None) -> Iterator[Contender]:
     python = str(peers / "bin/python") if peers else ""
-    for module, program, is_slow in (
-        ("dpkt", "dpkt_packets.py", True),
-        ("scapy", "scapy_packets.py", True),
-        ("nfstream", "nfstream_flows.py", False),
+    for module, program, reads in (
+        ("dpkt", "dpkt_packets.py", Reads.SLICE),
+        (SCAPY, "scapy_packets.py", Reads.SLICE),
+        ("nfstream", "nfstream_flows.py", Reads.CAPTURE),
     ):
-        command = (python, str(PROGRAMS / program), "{file}")
-        yield Contender(module, command, _missing(peers, module), is_slow)
+        command = (python, str(_PROGRAMS / program), "{files}")
+        missing, is_partial = _missing(peers, module), module == "nfstream"
+        yield Contender(module, command, reads, _number, missing, is_partial=is_partial)
     program = str(peers / "bin/pcaptoparquet") if peers else ""
-    to_parquet = (program, "-i", "{file}", "-o", "{out}/peer.parquet")
+    command = (program, "-i", "{files}", "-o", "{out}/x.parquet")
     missing = _missing(peers, "pcaptoparquet")
-    yield Contender("pcaptoparquet", to_parquet, missing, is_slow=True)
+    yield Contender("pcaptoparquet", command, Reads.SLICE, _parquet_rows, missing)
+
+
+def _not_installed(program: str) -> str:
+    return "" if shutil.which(program) else f"{program} is not installed"
+
+
+def _absent(module: str) -> str:
+    return "" if find_spec(module) else f"there is no {module}"
 
 
 def _missing(peers: Path | None, module: str) -> str:

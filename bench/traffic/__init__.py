@@ -1,0 +1,1 @@
+"""The traffic of the generated capture, a module for each kind of frame."""
