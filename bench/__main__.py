@@ -32,9 +32,7 @@ def main() -> int:
         measured = [Result(each, inputs.frames(each.reads)) for each in chosen]
         for turn in range(arguments.runs):
             for result in measured:
-                if not (result.contender.missing or result.problem) and (
-                    turn == 0 or not result.contender.is_long
-                ):
+                if _takes_part(result, turn):
                     _say(f"run {turn + 1} of {arguments.runs}: {result.contender.name}")
                     _run(result, inputs)
     _print(measured, arguments)
@@ -49,6 +47,11 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--peers", type=Path, help="a virtual environment with requirements.txt")
     parser.add_argument("--only", default="", help="programs whose name has this in it")
     return parser.parse_args()
+
+
+def _takes_part(result: Result, turn: int) -> bool:
+    contender = result.contender
+    return not (contender.missing or result.problem or (contender.is_long and turn))
 
 
 def _say(text: str) -> None:

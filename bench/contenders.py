@@ -60,9 +60,10 @@ class Contender:
 
     def run(self, files: list[Path], out: Path) -> list[str]:
         """Return the command for files."""
-        parts = ((str(file) for file in files) if part == "{files}" else (part.format(out=out),)
-                 for part in self.command)  # fmt: skip
-        return [word for words in parts for word in words]
+        words: list[str] = []
+        for part in self.command:
+            words += map(str, files) if part == "{files}" else [part.format(out=out)]
+        return words
 
 
 def contenders(peers: Path | None) -> list[Contender]:
@@ -77,7 +78,7 @@ def contenders(peers: Path | None) -> list[Contender]:
 
 
 def _number(printed: Path, _out: Path) -> int:
-    """Return the number that the last line begins with."""
+    """Return the number that the last line is, as tcpdump writes it or alone."""
     found = re.search(r"^(\d+)( packets?)?\s*\Z", printed.read_text(), re.MULTILINE)
     return int(found[1]) if found else 0
 
@@ -152,9 +153,9 @@ def _peers(peers: Path | None) -> Iterator[Contender]:
         missing, is_partial = _missing(peers, module), module == "nfstream"
         yield Contender(module, command, reads, _number, missing, is_partial=is_partial)
     program = str(peers / "bin/pcaptoparquet") if peers else ""
-    command = (program, "-i", "{files}", "-o", "{out}/x.parquet")
+    convert = (program, "-i", "{files}", "-o", "{out}/x.parquet")
     missing = _missing(peers, "pcaptoparquet")
-    yield Contender("pcaptoparquet", command, Reads.SLICE, _parquet_rows, missing)
+    yield Contender("pcaptoparquet", convert, Reads.SLICE, _parquet_rows, missing)
 
 
 def _not_installed(program: str) -> str:

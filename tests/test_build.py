@@ -112,9 +112,11 @@ def test_without_cython(checkout: Path, tmp_path: Path) -> None:
 def test_from_the_sdist_with_a_compiler(checkout: Path, tmp_path: Path) -> None:
     if not shutil.which("cc") and not os.environ.get("CC"):
         pytest.skip("there is no C compiler")
-    with tarfile.open(_build(checkout, "sdist")) as archive:
+    sdist = _build(checkout, "sdist")
+    with tarfile.open(sdist) as archive:
         assert not [name for name in archive.getnames() if name.endswith((".c", ".so"))]
-        archive.extractall(tmp_path, filter="data")
+    # Not by the archive's extractall: its filter came with Python 3.11.4, and is asked for since.
+    subprocess.run(["tar", "-xf", sdist, "-C", tmp_path], check=True)
     [unpacked] = tmp_path.glob("network_pipeline-*")
     wheel = _build(unpacked, "wheel", CFLAGS="-O0")
     assert _modules(wheel) == _MODULES
