@@ -51,7 +51,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=", ".join(TARGETS))
     parser.add_argument("--seconds", type=int, default=60, help="for every target")
     parser.add_argument("--seed", type=int, default=0, help="of the engine, 0: another every time")
-    parser.add_argument("--finds", type=Path, default=Path("fuzz-finds"), help="where they go")
+    parser.add_argument("--finds", type=Path, default=Path(".tox/fuzz-finds"), help="where they go")
     parser.add_argument("--corpus", type=Path, help="what to begin with, and to add to")
     parser.add_argument("--input", type=Path, action="append", default=[], help="saved input")
     arguments = parser.parse_args()

@@ -23,7 +23,7 @@ from tests.fuzz.other_form import OtherForm
 from tests.fuzz.targets import TARGETS
 
 _ROOT = Path(__file__).resolve().parents[2]
-_MUTATIONS = 400  # of every target's seeds
+_MUTATIONS = 250  # of every target's seeds
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +70,7 @@ def test_a_wrong_value_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     data = next(iter(target.seeds()))
     observed = target.observe(data)
     monkeypatch.setattr(batches, "nested_rows", lambda _: [{"frame_number": 2}])
-    with pytest.raises(AssertionError, match="frame_number: 1 is 2"):
+    with pytest.raises(AssertionError, match=r"(?s)'frame_number', 1.*is not.*'frame_number', 2"):
         target.judge(data, observed)
 
 
