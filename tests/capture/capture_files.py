@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import importlib.util
 import lzma
 import struct
 import sys
@@ -35,18 +34,6 @@ TIME_NS = 1_700_000_000_123_456_789
 SHARED = Path(__file__).resolve().parents[2] / "../shared/pcaps"
 
 IS_COMPILED = not str(records.__file__).endswith(".py")
-
-
-def interpreted() -> ModuleType:
-    """Return the scans as plain Python, however they are built."""
-    source = Path(records.__file__).with_name("records.py")
-    spec = importlib.util.spec_from_file_location("interpreted_records", source)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def use(scans: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import importlib.util
 import os
 import shutil
 import struct
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +14,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from network_pipeline.capture import bpf
 from network_pipeline.capture.libpcap import Program
 from network_pipeline.frames import Frame, LinkType
 from tests.capture.capture_files import read
@@ -94,18 +91,6 @@ def numbered(frames: Sequence[Frame]) -> list[Frame]:
         frame._replace(number=number, time_ns=number * 1_000_000_000, interface=None)
         for number, frame in enumerate(frames, 1)
     ]
-
-
-def interpreted() -> ModuleType:
-    """Return the machine as plain Python, however it is built."""
-    source = Path(bpf.__file__).with_name("bpf.py")
-    spec = importlib.util.spec_from_file_location("interpreted_bpf", source)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def verdicts(machine: ModuleType, program: Program, frames: Sequence[Frame]) -> list[int]:

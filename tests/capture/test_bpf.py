@@ -13,6 +13,7 @@ from network_pipeline.capture import bpf
 from network_pipeline.capture.libpcap import ACCEPT, Instruction, Program, compile_for_files
 from network_pipeline.frames import Frame, LinkType
 from tests.capture import filtering
+from tests.decode import interpreted
 
 _LOADS = (0x20, 0x28, 0x30, 0x40, 0x48, 0x50, 0xB1)
 _PLAIN = (0x00, 0x01, 0x60, 0x61, 0x80, 0x81, 0x02, 0x03, 0x07, 0x87)
@@ -23,7 +24,7 @@ _MEMORY = (0x60, 0x61, 0x02, 0x03)
 
 @pytest.fixture(params=["built", "interpreted"])
 def machine(request: pytest.FixtureRequest) -> ModuleType:
-    return bpf if request.param == "built" else filtering.interpreted()
+    return bpf if request.param == "built" else interpreted.module(bpf)
 
 
 def test_it_is_compiled() -> None:

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from network_pipeline.capture import records
 from network_pipeline.capture.pcap import CaptureFile
 from network_pipeline.errors import CaptureError, UsageError
 from tests.capture import capture_files
 from tests.capture.capture_files import FILES, Pcap, Pcapng, read
+from tests.decode import interpreted
 
 _GOOD = Pcapng()
 _GOOD.section()
@@ -137,7 +139,7 @@ def test_a_batch_has_at_least_one_frame() -> None:
         CaptureFile("capture", batch_frames=0)
 
 
-_SCANS = capture_files.interpreted()
+_SCANS = interpreted.module(records)
 
 
 @st.composite

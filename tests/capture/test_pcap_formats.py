@@ -10,16 +10,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from network_pipeline.capture import records
 from network_pipeline.capture.pcap import CaptureFile
 from network_pipeline.frames import NO_TIME, LinkType
 from tests.capture import capture_files
 from tests.capture.capture_files import ETHERNET, FILES, Built, Pcap, Pcapng, read
+from tests.decode import interpreted
 
 
 @pytest.fixture(params=["as built", "interpreted"], autouse=True)
 def _scans(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "interpreted":
-        capture_files.use(capture_files.interpreted(), monkeypatch)
+        capture_files.use(interpreted.module(records), monkeypatch)
 
 
 def _written(path: Path, data: bytes) -> Path:

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import csv
-import importlib.util
 import io
-import sys
-from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pyarrow as pa
@@ -19,28 +15,17 @@ from network_pipeline.dataset import csv_cells, csv_text
 from network_pipeline.decode import text
 from network_pipeline.frames import Frame
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, INTEGER_LIMITS, arrow_schema
+from tests.decode import interpreted
 from tests.decode.batches import decoded
 from tests.decode.samples import all_samples
 
 LARGEST = 2**63 - 1
 
 
-def interpreted() -> ModuleType:
-    """Return the loop as plain Python, however it is built."""
-    source = Path(str(csv_cells.__file__)).with_name("csv_cells.py")
-    spec = importlib.util.spec_from_file_location("interpreted_csv_cells", source)
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.fixture(params=["as it is built", "interpreted"])
 def loop(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if request.param == "interpreted":
-        monkeypatch.setattr(csv_text, "csv_cells", interpreted())
+        monkeypatch.setattr(csv_text, "csv_cells", interpreted.module(csv_cells))
 
 
 def batch(**columns: list[Any]) -> pa.RecordBatch:
@@ -163,5 +148,5 @@ def test_a_buffer_may_end_with_a_part_of_a_value(name: str) -> None:
 def test_interpreted_and_compiled_lines_are_equal(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = samples()
     written = bytes(csv_text.lines(rows))
-    monkeypatch.setattr(csv_text, "csv_cells", interpreted())
+    monkeypatch.setattr(csv_text, "csv_cells", interpreted.module(csv_cells))
     assert bytes(csv_text.lines(rows)) == written
