@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from network_pipeline import rows
 from network_pipeline.dataset.ranges import Numbers, WrittenFrames
 from network_pipeline.rows import Rows
 
@@ -66,9 +65,15 @@ class Backlog:
         """Say for each frame of a session, by its number, whether it waits."""
         return self._known.holds(session, numbers)
 
-    def add(self, delivery: Delivery, found: Rows, is_new: NDArray[np.bool_]) -> None:
-        """Let a delivery wait, of whose frames some are new."""
-        session, numbers = rows.session(found), rows.numbers(found)
+    def add(
+        self,
+        delivery: Delivery,
+        found: Rows,
+        session: str,
+        numbers: Numbers,
+        is_new: NDArray[np.bool_],
+    ) -> None:
+        """Let a delivery wait that holds these frames of a session, of which some are new."""
         memory = len(delivery.body)
         if isinstance(found, pa.RecordBatch):
             memory = max(memory, found.nbytes)

@@ -155,7 +155,7 @@ class Processor:
             return
         session, numbers = rows.session(found), rows.numbers(found)
         known = self._written.holds(session, numbers) | self._backlog.holds(session, numbers)
-        self._backlog.add(delivery, found, ~known)
+        self._backlog.add(delivery, found, session, numbers, ~known)
         self._counters.add("received", len(numbers))
 
     def _reject(self, delivery: Delivery, reason: str) -> None:
