@@ -109,9 +109,8 @@ class Conversion:
             DatasetError: rows cannot be written.
         """
         sessions = []
-        threading.Thread(target=self._end_reading, args=(stop,), daemon=True).start()
         for path, size in inputs:
-            with CaptureFile(path, batch_frames=self._plan.batch_frames) as capture:
+            with CaptureFile(path, batch_frames=self._plan.batch_frames, stop=stop) as capture:
                 self._capture = capture
                 if stop.is_set():
                     break
@@ -123,12 +122,6 @@ class Conversion:
             _log.warning("stopped: the dataset has the frames that were read until then")
         self._export.facts |= self._facts(sessions)
         return self._summary
-
-    def _end_reading(self, stop: threading.Event) -> None:
-        """End the file that is read when ``stop`` is set: a pipe may be silent for long."""
-        stop.wait()
-        if capture := self._capture:
-            capture.stop()
 
     def _convert(self, capture: CaptureFile) -> None:
         decode = partial(self._decoded, capture.session)

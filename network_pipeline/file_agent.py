@@ -22,7 +22,7 @@ from typing import Protocol
 from network_pipeline import agent
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
 from network_pipeline.capture.raw_file import file_session
-from network_pipeline.capture.replay import paced, part
+from network_pipeline.capture.replay import paced
 from network_pipeline.errors import NetworkPipelineError
 from network_pipeline.frames import FrameBatch
 from network_pipeline.message import Message
@@ -75,7 +75,6 @@ class FileAgent:
         self._counters = counters
         self._speed = speed
         self._stop_after_num = stop_after_num
-        self._capture: CaptureFile | None = None
 
     def run(self, paths: Sequence[str], stop: threading.Event) -> list[Published]:
         """Publish the files, or what of them comes before ``stop``; return what came of each.
@@ -84,7 +83,6 @@ class FileAgent:
             UsageError: a file is not there or cannot be read; known ones are read first.
             NetworkPipelineError: frames could not be published before the time to end was over.
         """
-        threading.Thread(target=self._end_reading, args=(stop,), daemon=True).start()
         published = []
         try:
             for path in paths:
@@ -102,19 +100,10 @@ class FileAgent:
             )
         return published
 
-    def _end_reading(self, stop: threading.Event) -> None:
-        """End the file that is read when ``stop`` is set: a pipe may be silent for long."""
-        stop.wait()
-        if self._capture:
-            self._capture.stop()
-
     def _publish_file(self, path: str, stop: threading.Event) -> Published:
         before = self._counters["captured"]
         damage = None
-        with CaptureFile(path) as self._capture:
-            capture = self._capture
-            if stop.is_set():  # before it could be told
-                capture.stop()
+        with CaptureFile(path, stop=stop) as capture:
             try:
                 for batch in paced(capture, self._speed, stop):
                     self._publish(batch, capture.session, stop)
@@ -130,7 +119,7 @@ class FileAgent:
     def _publish(self, batch: FrameBatch, session: str, stop: threading.Event) -> None:
         left = self._left()
         if left is not None and left < len(batch):
-            batch = part(batch, 0, left)
+            batch = batch.take(slice(left))
         handed = 0
         for message in self._encode(batch, session):
             while not (self._publisher.await_room(message, ROOM_SECONDS) or stop.is_set()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
@@ -65,3 +65,16 @@ class FrameBatch:
 
     def __len__(self) -> int:
         return len(self.offsets)
+
+    def take(self, rows: slice | NDArray[np.intp]) -> FrameBatch:
+        """Return some of the frames, by their places in the batch, in the same buffer."""
+        return replace(
+            self,
+            offsets=self.offsets[rows],
+            lengths=self.lengths[rows],
+            wire_lens=self.wire_lens[rows],
+            times_ns=self.times_ns[rows],
+            numbers=self.numbers[rows],
+            link_types=self.link_types[rows],
+            interfaces=self.interfaces[rows],
+        )

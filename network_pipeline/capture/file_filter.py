@@ -17,7 +17,6 @@ from __future__ import annotations
 import logging
 import threading
 from collections import Counter
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -101,7 +100,8 @@ class FileFilter:
                 kept[rows] = _verdicts(program, batch, rows)
         chosen = np.flatnonzero(kept)
         filtered = len(batch) - len(chosen) - refused.total()
-        return Selection(_taken(batch, chosen), filtered, refused)
+        kept_all = len(chosen) == len(batch)
+        return Selection(batch if kept_all else batch.take(chosen), filtered, refused)
 
     def _program(self, kind: int) -> NDArray[np.uint32] | None:
         """Return the program for frames of a kind, None where there is none."""
@@ -166,19 +166,3 @@ def _verdicts(
         verdicts.data,
     )
     return verdicts
-
-
-def _taken(batch: FrameBatch, rows: NDArray[np.intp]) -> FrameBatch:
-    """Return some frames of a batch, in its buffer."""
-    if len(rows) == len(batch):
-        return batch
-    return replace(
-        batch,
-        offsets=batch.offsets[rows],
-        lengths=batch.lengths[rows],
-        wire_lens=batch.wire_lens[rows],
-        times_ns=batch.times_ns[rows],
-        numbers=batch.numbers[rows],
-        link_types=batch.link_types[rows],
-        interfaces=batch.interfaces[rows],
-    )

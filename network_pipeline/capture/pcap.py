@@ -10,6 +10,7 @@ A file that is damaged or cut gives every whole frame before that, then :class:`
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -54,15 +55,24 @@ class CaptureFile:
     link types that cannot be decoded are in no batch; they use up their numbers and are counted
     in :meth:`refused`. A frame of a simple packet block, which says no time, and one whose time
     64 bits of nanoseconds cannot say, have :data:`~network_pipeline.frames.NO_TIME`.
+
+    Once ``stop`` is set, the iteration ends after what is in memory, as if the file ended there;
+    where a pipe is silent too, within a tenth of a second.
     """
 
-    def __init__(self, path: str | Path, *, batch_frames: int = BATCH_FRAMES) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        *,
+        batch_frames: int = BATCH_FRAMES,
+        stop: threading.Event | None = None,
+    ) -> None:
         if batch_frames < 1:
             raise ValueError(f"batch_frames={batch_frames}: must be at least 1")
         self.name = "standard input" if str(path) == STDIN else str(path)
         self._batch_frames = batch_frames
         self._file = RawFile(path)
-        self._window = Window(ByteStream(self._file))
+        self._window = Window(ByteStream(self._file), stop or threading.Event())
         self._format: _Format | None = None
 
     def __enter__(self) -> Self:
@@ -88,13 +98,6 @@ class CaptureFile:
     def close(self) -> None:
         """Close the file; batches that were given stay as they are."""
         self._file.close()
-
-    def stop(self) -> None:
-        """Let the iteration end after what is in memory, as if the file ended there.
-
-        May be called from another thread or from a signal's function.
-        """
-        self._window.stop()
 
     @property
     def session(self) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,16 +42,10 @@ def paced(
             now = time.monotonic()
             last = min(int(np.searchsorted(due, now, "right")), first + MOST_FRAMES)
             if last > first:
-                yield part(batch, first, last)
+                yield batch.take(slice(first, last))
                 first = last
             else:
                 time.sleep(min(float(due[first]) - now, TICK_SECONDS))
-
-
-def part(batch: FrameBatch, first: int, last: int) -> FrameBatch:
-    """Return the frames from index ``first`` to before ``last``, in the same buffer."""
-    names = ("offsets", "lengths", "wire_lens", "times_ns", "numbers", "link_types", "interfaces")
-    return replace(batch, **{name: getattr(batch, name)[first:last] for name in names})
 
 
 class _Clock:

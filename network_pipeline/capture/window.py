@@ -7,6 +7,7 @@ the longest record that is believed, and grows to it only as its bytes really co
 
 from __future__ import annotations
 
+import threading
 import time
 
 import numpy as np
@@ -31,16 +32,16 @@ class Damage(Exception):
 class Window:
     """Bytes of a stream: ``data[position:end]`` are those not taken yet.
 
-    Whoever takes some moves ``position``. ``is_stopped`` tells whether :meth:`stop` was called.
+    Whoever takes some moves ``position``. Once ``stop`` is set no more are read.
     """
 
-    def __init__(self, stream: ByteStream, size: int = WINDOW_BYTES) -> None:
+    def __init__(self, stream: ByteStream, stop: threading.Event, size: int = WINDOW_BYTES) -> None:
         self._stream = stream
+        self._stop = stop
         self._size = size
         self._begin = 0  # where data begins in the stream
         self._ended = False
         self._damage = ""
-        self.is_stopped = False
         self.data = memoryview(b"")
         self.position = 0
         self.end = 0
@@ -54,9 +55,10 @@ class Window:
         """Return where in the stream a position in ``data`` is."""
         return self._begin + position
 
-    def stop(self) -> None:
-        """Read no more; may be called by a signal's function or another thread."""
-        self.is_stopped = True
+    @property
+    def is_stopped(self) -> bool:
+        """Whether no more are read because that was asked for."""
+        return self._stop.is_set()
 
     def fill(self) -> bool:
         """Read more bytes, and wait for them; False: there are none any more.

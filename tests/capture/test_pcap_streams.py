@@ -174,11 +174,11 @@ def test_a_slow_pipe_gives_partial_batches(pipe: Path, monkeypatch: pytest.Monke
 
 
 def test_reading_an_idle_pipe_can_be_stopped(pipe: Path) -> None:
-    begun = threading.Event()
+    begun, stop = threading.Event(), threading.Event()
     frames = []
 
     def take() -> None:
-        with CaptureFile(pipe) as capture:
+        with CaptureFile(pipe, stop=stop) as capture:
             captures.append(capture)
             begun.set()
             for batch in capture:
@@ -192,7 +192,7 @@ def test_reading_an_idle_pipe_can_be_stopped(pipe: Path) -> None:
         assert begun.wait(20)
         while captures[0]._window.end == 0:
             assert reader.is_alive()
-        captures[0].stop()
+        stop.set()
         reader.join(20)
     assert not reader.is_alive()
     assert frames == _BUILT.frames[:1], "what was there, and no error for the rest"
