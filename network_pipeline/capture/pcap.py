@@ -143,13 +143,13 @@ class CaptureFile:
         window = self._window
         while window.left < pcap_format.HEADER_BYTES and window.fill():
             pass
+        if window.is_stopped and window.left < pcap_format.HEADER_BYTES:
+            return None
         begin = bytes(window.data[: pcap_format.HEADER_BYTES][: window.left])
         if pcap_format.recognises(begin):
             return pcap_format.PcapFormat(window, self._batch_frames)
         if pcapng_format.recognises(begin):
             return pcapng_format.PcapngFormat(self._batch_frames)
-        if window.is_stopped:
-            return None
         found = f"it begins with {begin[:4].hex()}" if begin else "it is empty"
         raise Damage(0, f"the file is neither pcap nor pcapng: {found}")
 

@@ -173,7 +173,10 @@ def test_a_slow_pipe_gives_partial_batches(pipe: Path, monkeypatch: pytest.Monke
     assert frames == built.frames
 
 
-def test_reading_an_idle_pipe_can_be_stopped(pipe: Path) -> None:
+@pytest.mark.parametrize(
+    ("sent", "whole"), [(_BUILT.ends[0] + 3, 1), (8, 0)], ids=["in a frame", "in the header"]
+)
+def test_reading_an_idle_pipe_can_be_stopped(pipe: Path, sent: int, whole: int) -> None:
     begun, stop = threading.Event(), threading.Event()
     frames = []
 
@@ -188,14 +191,14 @@ def test_reading_an_idle_pipe_can_be_stopped(pipe: Path) -> None:
     reader = threading.Thread(target=take)
     reader.start()
     with pipe.open("wb", buffering=0) as out:
-        out.write(_BUILT.data[: _BUILT.ends[0] + 3])
+        out.write(_BUILT.data[:sent])
         assert begun.wait(20)
         while captures[0]._window.end == 0:
             assert reader.is_alive()
         stop.set()
         reader.join(20)
     assert not reader.is_alive()
-    assert frames == _BUILT.frames[:1], "what was there, and no error for the rest"
+    assert frames == _BUILT.frames[:whole], "what was there, and no error for the rest"
 
 
 def _run(*arguments: str, stdin: int | None = None) -> tuple[int, int]:
