@@ -3,9 +3,13 @@
 Neither side makes it wait: the source queues frames in a thread of its own, the publisher sends
 messages in another. It ends in the order of a frame's life: the source stops, the frames that
 wait are published, the publisher sends what it holds. Every frame that was captured is then
-published, or it is in exactly one count of losses::
+published, or on disk for the next run to publish, or it is in exactly one count of losses::
 
-    captured = published + shed + kernel_dropped
+    captured = published + spooled + shed + kernel_dropped
+
+It says so behind the frames, every few seconds and at the end, with the numbers of those that were
+shed: the session's ledger (see :mod:`network_pipeline.sessions`). A last one that cannot be
+published stays in the session's file, for the next run to publish.
 """
 
 from __future__ import annotations
@@ -20,14 +24,18 @@ from typing import Protocol
 from network_pipeline.capture.source import Source, SourceCounts
 from network_pipeline.errors import NetworkPipelineError
 from network_pipeline.frames import Frame
+from network_pipeline.losses import Gaps, Losses
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters
+from network_pipeline.sessions import SessionBook
 
 #: Longest time that a frame waits for others, until a signal to stop is seen, and between two
 #: readings of the source's counts.
 READ_SECONDS = 0.25
 #: How long the publisher may take at the end to send what it holds.
 DRAIN_SECONDS = 30.0
+#: How much of that is for the last ledger.
+LAST_WORD_SECONDS = 5.0
 #: Losses are reported at most this often.
 LOSS_REPORT_SECONDS = 10.0
 
@@ -40,11 +48,18 @@ _log = logging.getLogger(__name__)
 class Publisher(Protocol):
     """What the agent needs of :class:`network_pipeline.broker.publisher.Publisher`."""
 
+    @property
+    def losses(self) -> Losses:
+        """Which frames were shed."""
+
     def publish(self, message: Message) -> bool:
         """Take a message without waiting; False: its frames were shed, and counted so."""
 
+    def drain(self, timeout: float) -> bool:
+        """Wait until the broker has what was published; return whether so."""
+
     def stop(self, timeout: float) -> int:
-        """Send what waits, for up to ``timeout`` seconds; return how many frames were shed then."""
+        """Send or spool what waits, within ``timeout`` seconds; return how many frames are lost."""
 
 
 def new_session() -> str:
@@ -55,20 +70,22 @@ def new_session() -> str:
 class Agent:
     """Runs one capture session.
 
-    ``counters`` has the names captured, kernel_dropped, shed and published; the publisher adds to
-    the last two of the same. The source is open before :meth:`run` (it needs root, which is then
-    given up) and the publisher started (it needs none); run stops both::
+    ``counters`` has the names captured, kernel_dropped, shed and published, with a spool also
+    spooled, adopted and damaged; the publisher adds to all but the first two. The source is open
+    before :meth:`run` (it needs root, which is then given up) and the publisher started (it needs
+    none); run stops both::
 
         source.open(); drop_root(user); publisher.start(); agent.run(stop)
 
     With ``stop_after_num`` the session ends after that many frames; the source takes in no more.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  one of each
         self,
         source: Source,
         encode: Encoder,
         publisher: Publisher,
+        book: SessionBook,
         counters: Counters,
         *,
         stop_after_num: int = 0,
@@ -76,7 +93,9 @@ class Agent:
         self._source = source
         self._encode = encode
         self._publisher = publisher
+        self._book = book
         self._counters = counters
+        self._gaps = Gaps(publisher.losses)
         self._stop_after_num = stop_after_num
         self._counted = SourceCounts(0, 0, 0)
         self._reported_losses = 0
@@ -89,19 +108,27 @@ class Agent:
             CaptureError: no device is left. What was captured before is published.
             NetworkPipelineError: frames could not be published before the time to end was over.
         """
+        for word in self._book.start():
+            self._publisher.publish(word)
         try:
             while not (stop.is_set() or self._is_complete()):
                 self._publish(self._source.read(READ_SECONDS))
                 self._count()
+                if self._book.is_due():
+                    self._tell()
         finally:
             self._finish()
 
+    def _last(self) -> int:
+        """Return the highest number that a frame was given."""
+        return self._counted.captured - self._counted.kernel_dropped
+
     def _is_complete(self) -> bool:
-        numbered = self._counted.captured - self._counted.kernel_dropped
-        return 0 < self._stop_after_num <= numbered
+        return 0 < self._stop_after_num <= self._last()
 
     def _publish(self, frames: list[Frame]) -> None:
         if frames:
+            self._gaps.see([frame.number for frame in frames])
             for message in self._encode(frames):
                 self._publisher.publish(message)
 
@@ -120,12 +147,36 @@ class Agent:
             self._reported_losses = losses
             self._report_due = time.monotonic() + LOSS_REPORT_SECONDS
 
+    def _tell(self, *, is_over: bool = False) -> bool:
+        """Keep the ledger as it stands, and publish it if it is time; return whether so."""
+        losses = self._publisher.losses
+        self._book.note(
+            self._counters.snapshot(),
+            self._last(),
+            losses.pairs(),
+            is_incomplete=losses.is_incomplete,
+            is_over=is_over,
+        )
+        word = self._book.news()
+        if word:
+            self._publisher.publish(word)
+        return word is not None
+
     def _finish(self) -> None:
+        end = time.monotonic() + DRAIN_SECONDS
         self._source.stop()
         while frames := self._source.read(0):
             self._publish(frames)
         self._count()
-        left = self._publisher.stop(DRAIN_SECONDS)
+        self._gaps.end(self._last())
+        is_told = self._publisher.drain(DRAIN_SECONDS - LAST_WORD_SECONDS)
+        if is_told:
+            self._tell(is_over=True)
+            is_told = self._publisher.drain(LAST_WORD_SECONDS)
+        left = self._publisher.stop(max(0.0, end - time.monotonic()))
+        if self._tell(is_over=True):  # what waited is on disk now, or shed; this is kept beside it
+            is_told = False
+        self._book.close(is_published=is_told)
         if left:
             raise NetworkPipelineError(
                 f"{left} captured frames are lost: the broker did not take them within "

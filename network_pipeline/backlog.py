@@ -7,6 +7,7 @@ that arrived before it, since one of those may be its original.
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from network_pipeline.dataset.ranges import Numbers, WrittenFrames
+from network_pipeline.ranges import Numbers, WrittenFrames
 from network_pipeline.rows import Rows
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ class Backlog:
         self.rows += len(fresh)
         self.memory += memory
 
+    def add_word(self, delivery: Delivery) -> None:
+        """Let a message without frames wait for the rows that arrived before it."""
+        none, memory = np.zeros(0, np.uint64), len(delivery.body)
+        self._entries.append(_Entry(delivery, "", 0, {}, none, memory, time.monotonic()))
+        self.memory += memory
+
     def pieces(self) -> list[Rows]:
         """Return the rows to write, in order."""
         return [entry.rows for entry in self._entries if len(entry.numbers)]
@@ -102,17 +109,19 @@ class Backlog:
                 entry.forget_first(len(done))
                 count -= len(done)
 
-    def settle(self) -> tuple[list[Delivery], int]:
+    def settle(self) -> tuple[list[Delivery], Counter[str]]:
         """Take out all deliveries before the first row to write.
 
         Returns:
-            The deliveries, and how many of their frames were not new.
+            The deliveries, and how many of their frames were not new, by session.
         """
         first = next((n for n, entry in enumerate(self._entries) if len(entry.numbers)), None)
         done = self._entries[:first]
         left = [] if first is None else self._entries[first:]
-        duplicates = sum(entry.frames for entry in done)
-        self.frames -= duplicates
+        duplicates: Counter[str] = Counter()
+        for entry in done:
+            duplicates[entry.session] += entry.frames
+        self.frames -= duplicates.total()
         self.memory -= sum(entry.memory for entry in done)
         self._entries = left
         if not left:

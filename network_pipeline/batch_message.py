@@ -59,18 +59,24 @@ def encode(
 ) -> list[Message]:
     """Return the messages that hold the rows, in order; ``count`` of their headers says how many.
 
+    ``last`` is the last frame's number, since numbers may be missing between it and ``first``.
     A frame so large that no message can hold it (about 2 MiB) is left out: the counts of all
     messages then add up to less than the rows.
     """
     codec = None if compression == "none" else compression
     return [
-        Message(body, ARROW_TYPE, headers_of(source, session, first, count))
-        for body, first, count in _bodies(rows, codec)
+        Message(body, ARROW_TYPE, _headers(source, session, piece.column("frame_number")))
+        for body, piece in _bodies(rows, codec)
     ]
 
 
-def _bodies(rows: pa.RecordBatch, codec: str | None) -> Iterator[tuple[bytes, int, int]]:
-    """Yield bodies with their first frame's number and how many they hold."""
+def _headers(source: str, session: str, numbers: pa.UInt64Array) -> dict[str, str | int]:
+    headers = headers_of(source, session, numbers[0].as_py(), len(numbers))
+    return {**headers, "last": numbers[-1].as_py()}
+
+
+def _bodies(rows: pa.RecordBatch, codec: str | None) -> Iterator[tuple[bytes, pa.RecordBatch]]:
+    """Yield bodies with the rows that they hold."""
     begin, wanted = 0, 4 * _BODY_BYTES * rows.num_rows // max(1, rows.nbytes)
     while begin < rows.num_rows:
         piece = rows.slice(begin, min(max(1, wanted), MAX_ROWS))
@@ -82,7 +88,7 @@ def _bodies(rows: pa.RecordBatch, codec: str | None) -> Iterator[tuple[bytes, in
             continue
         begin += count
         if len(body) <= MAX_BODY_BYTES and piece.nbytes <= MAX_PLAIN_BYTES:
-            yield body, piece.column("frame_number")[0].as_py(), count
+            yield body, piece
 
 
 def decode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> pa.RecordBatch:

@@ -9,13 +9,37 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+from pathlib import Path
 
-from network_pipeline.errors import CaptureError
+from network_pipeline.errors import CaptureError, UsageError
 
 #: The user and the group that own nothing.
 NOBODY = (65534, 65534)
 
 _PR_SET_NO_NEW_PRIVS = 38
+
+
+def successor(user: tuple[int, int] | None) -> tuple[int, int] | None:
+    """Return the user and group ids that :func:`drop_root` gives; None if this is not root."""
+    if os.geteuid() != 0:
+        return None
+    return user if user and user[0] != 0 else NOBODY
+
+
+def make_directory(place: Path, owner: tuple[int, int]) -> None:
+    """As root, make a directory for its owner alone; one that is there stays as it is.
+
+    Raises:
+        UsageError: it cannot be made.
+    """
+    if place.is_dir():
+        return
+    try:
+        place.parent.mkdir(mode=0o755, parents=True, exist_ok=True)
+        place.mkdir(mode=0o700)
+        os.chown(place, *owner)
+    except OSError as error:
+        raise UsageError(f"cannot make {place}: {error.strerror}") from None
 
 
 def drop_root(user: tuple[int, int] | None) -> str:
@@ -28,9 +52,10 @@ def drop_root(user: tuple[int, int] | None) -> str:
     Raises:
         CaptureError: root cannot be given up; to go on with it would be unsafe.
     """
-    if os.geteuid() != 0:
+    chosen = successor(user)
+    if chosen is None:
         return ""
-    uid, gid = user if user and user[0] != 0 else NOBODY
+    uid, gid = chosen
     try:
         os.setgroups([])
         os.setresgid(gid, gid, gid)

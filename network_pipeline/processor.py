@@ -2,12 +2,12 @@
 
 The algorithm that loses nothing:
 
-1. A delivery that holds no frames is set aside at once (``reject``). All others wait for a
-   snapshot, in order of arrival, also those of frames already written. One may hold a frame or
-   many, of which some may be written already.
+1. A delivery that holds no frames is set aside (``reject``) once the ledger that says so is on
+   disk. All others wait for a snapshot, in order of arrival, also those of frames already written.
+   One may hold a frame or many, of which some may be written already, or an agent's ledger.
 2. A snapshot gives the rows that wait to the recorder. Only when it returns, and the rows thus are
    durable, are their deliveries acknowledged; a duplicate's after the rows that arrived before it,
-   since one of those may be its original.
+   since one of those may be its original. An agent's ledger is in the dataset's, on disk, then.
 3. A snapshot that fails changes nothing: the same deliveries wait and are tried again, later and
    later. Meanwhile nothing is received, and the broker sends no more than the prefetch allows.
 4. When the connection breaks, what was not acknowledged is void: the broker delivers it again, here
@@ -31,11 +31,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
-from network_pipeline import rows
+from network_pipeline import ledger, rows
 from network_pipeline.backlog import Backlog
-from network_pipeline.dataset.ranges import WrittenFrames
 from network_pipeline.errors import BrokerLost, DatasetError, MessageError
 from network_pipeline.metrics import Counters
+from network_pipeline.ranges import WrittenFrames
 from network_pipeline.settings import ProcessorSettings
 
 if TYPE_CHECKING:
@@ -101,6 +101,9 @@ class Processor:
         self._written = WrittenFrames()
         self._arrived: deque[Delivery] = deque()
         self._backlog = Backlog()
+        self._aside: deque[tuple[Delivery, str]] = deque()
+        self._settled: list[Delivery] = []
+        self._has_news = False
         self._retry_delay = 0.0
         self._retry_at = 0.0
         self._rejections = _Seldom(_SAY_SECONDS)
@@ -114,10 +117,13 @@ class Processor:
         Raises:
             DatasetError: on stop, rows could not be written; they are not acknowledged.
         """
+        for session, frames in self._recorder.earlier_frames():
+            self._written.add_ranges(session, frames.pairs())
         try:
             while not stop.is_set() and not self._is_complete():
                 self._turn(stop)
             self._save()
+            self._set_aside()
         except BrokerLost:
             logger.warning("rows are written but not acknowledged, they will come again")
         finally:
@@ -131,6 +137,7 @@ class Processor:
             if time.monotonic() >= self._retry_at:
                 if self._is_due():
                     self._save()
+                self._set_aside()
                 self._recorder.finish_if_due()
         except BrokerLost:
             logger.warning(
@@ -149,14 +156,29 @@ class Processor:
 
     def _take(self, delivery: Delivery) -> None:
         try:
+            if delivery.content_type == ledger.LEDGER_TYPE:
+                self._hear(delivery)
+                return
             found = rows.decode(delivery.body, delivery.content_type, delivery.headers)
         except MessageError as error:
-            self._reject(delivery, str(error))
+            self._aside.append((delivery, str(error)))
+            self._recorder.book.rejected(delivery.headers)
             return
         session, numbers = rows.session(found), rows.numbers(found)
         known = self._written.holds(session, numbers) | self._backlog.holds(session, numbers)
         self._backlog.add(delivery, found, session, numbers, ~known)
         self._counters.add("received", len(numbers))
+
+    def _hear(self, delivery: Delivery) -> None:
+        self._recorder.book.heard(ledger.of_message(delivery.body, delivery.headers))
+        self._has_news = True
+        self._backlog.add_word(delivery)
+
+    def _set_aside(self) -> None:
+        if self._aside:
+            self._recorder.keep_ledger(is_durable=True)
+        while self._aside:
+            self._reject(*self._aside.popleft())
 
     def _reject(self, delivery: Delivery, reason: str) -> None:
         self._consumer.reject(delivery, reason)
@@ -177,7 +199,7 @@ class Processor:
 
     def _is_due(self) -> bool:
         if not self._backlog:
-            return False
+            return bool(self._settled)
         return (
             self._backlog.frames >= _snapshot_rows(self._settings)
             or self._backlog.memory >= MAX_WAITING_BYTES
@@ -192,22 +214,35 @@ class Processor:
         return min(POLL_SECONDS, max(0.0, due - time.monotonic()))
 
     def _save(self) -> None:
-        while self._backlog:
+        while self._backlog or self._settled:
             pieces = self._backlog.pieces()
             written = self._recorder.append(pieces) if pieces else 0
-            for session, numbers in self._backlog.written(written):
-                self._written.add(session, numbers)
-            self._counters.add("written", written)
-            settled, duplicates = self._backlog.settle()
-            self._counters.add("duplicate", duplicates)
+            self._note(written)
             if written and self._retry_delay:
                 logger.info("%s: writing again", self._recorder.path)
                 self._retry_delay, self._retry_at = 0.0, 0.0
-            self._consumer.ack(settled)
+            self._recorder.keep_ledger(is_durable=self._has_news)
+            self._has_news = False
+            self._consumer.ack(self._settled)
+            self._settled = []
+
+    def _note(self, written: int) -> None:
+        """Take the first rows for written, and what waited for them for settled."""
+        for session, numbers in self._backlog.written(written):
+            self._written.add(session, numbers)
+        self._counters.add("written", written)
+        settled, duplicates = self._backlog.settle()
+        for session, count in duplicates.items():
+            if count:
+                self._recorder.book.dropped(session, count)
+        self._counters.add("duplicate", duplicates.total())
+        self._settled += settled
 
     def _drop(self) -> None:
         self._counters.add("received", -self._backlog.frames)
         self._arrived.clear()
+        self._aside.clear()
+        self._settled = []
         self._backlog.clear()
 
     def _put_off(self, error: DatasetError) -> None:

@@ -51,6 +51,13 @@ def session(rows: Rows) -> str:
     return str(rows["session"])
 
 
+def source(rows: Rows) -> str:
+    """Return the name of the agent that captured the frames."""
+    if isinstance(rows, pa.RecordBatch):
+        return str(rows.column("source")[0].as_py())
+    return str(rows["source"])
+
+
 def numbers(rows: Rows) -> NDArray[np.uint64]:
     """Return the frames' numbers in the session."""
     if isinstance(rows, pa.RecordBatch):

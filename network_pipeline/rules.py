@@ -10,7 +10,16 @@ from typing import Any
 from urllib.parse import urlsplit
 
 #: Brokers by the scheme of their URL, with the port where it names none.
-DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
+DEFAULT_PORTS = {
+    "redis": 6379,
+    "rediss": 6379,
+    "redis+sentinel": 26379,
+    "rediss+sentinel": 26379,
+    "redis+cluster": 6379,
+    "rediss+cluster": 6379,
+    "amqp": 5672,
+    "amqps": 5671,
+}
 
 _SCHEMES = {*DEFAULT_PORTS, "redis+socket", "memory"}
 
@@ -120,7 +129,8 @@ def broker_url(text: str) -> str:
             raise ValueError("must be a URL with a port from 1 to 65535") from None
         if url.scheme not in _SCHEMES:
             raise ValueError(
-                "must begin with redis://, rediss://, redis+socket://, amqp:// or amqps://"
+                "must begin with redis://, rediss://, redis+sentinel://, rediss+sentinel://, "
+                "redis+cluster://, rediss+cluster://, redis+socket://, amqp:// or amqps://"
             )
         if url.scheme in DEFAULT_PORTS and not url.hostname:
             raise ValueError("must name a host, such as redis://localhost:6379/15")

@@ -7,7 +7,9 @@ and the rule. The results are frozen dataclasses: what runs cannot be changed fr
 
 from __future__ import annotations
 
+import hashlib
 import os
+import pwd
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +22,9 @@ from network_pipeline.errors import UsageError
 
 DEFAULT_REDIS_URL = "redis://localhost:6379/15"
 DEFAULT_RABBITMQ_URL = "amqp://guest:guest@localhost:5672//"
+
+#: Where agents keep what must outlive them if they run as nobody.
+SYSTEM_STATE_DIR = Path("/var/lib/network-pipeline")
 
 DEFAULT_FILTERS = {
     "tcp": "tcp and (port 80 or port 443 or port 8080 or port 8443)",
@@ -91,7 +96,8 @@ class Option:
 
 BROKER_OPTIONS = (
     Option("broker", "FORWARD_BROKER_URL", DEFAULT_REDIS_URL, rules.broker_url,
-           "message broker: redis://, rediss://, redis+socket://, amqp:// or amqps://; keep "
+           "message broker: redis://, rediss://, redis+sentinel://, redis+cluster://, "
+           "redis+socket://, amqp:// or amqps://; keep "
            "passwords in the variable, flags are seen in the process list", "URL", secret=True),
     Option("ssl_options", "FORWARD_SSL_OPTIONS", "{}", rules.json_object,
            "TLS options for rediss:// and amqps://: ca_certs, certfile, keyfile, "
@@ -101,6 +107,26 @@ BROKER_OPTIONS = (
            "exchange to publish to", "NAME", shown="the default exchange"),
     Option("routing_key", "FORWARD_ROUTING_KEY", "", rules.optional_word,
            "routing key to publish with", "KEY", shown="the queue's name"),
+    Option("key_prefix", "REDIS_KEY_PREFIX", "", rules.optional_word,
+           "what the keys of all queues on Redis begin with", "TEXT", shown="nothing"),
+    Option("wait_replicas", "REDIS_WAIT_REPLICAS", "0", rules.whole_number(0),
+           "replicas of a Redis that must have a packet before it counts as published"),
+)  # fmt: skip
+
+PUBLISHER_OPTIONS = (
+    Option("spool_dir", "SPOOL_DIR", "", rules.text_value,
+           "where messages wait on disk while the broker is away, too slow or full", "DIR",
+           shown="~/.local/state/network-pipeline/spool of the user it runs as; as nobody "
+           "/var/lib/network-pipeline/spool"),
+    Option("spool_max_bytes", "SPOOL_MAX_BYTES", "1073741824", rules.whole_number(0),
+           "bytes that its files may have together, 0: no spool"),
+    Option("spool_keep", "SPOOL_KEEP", "oldest", rules.one_of("oldest", "newest"),
+           "which packets to keep when the spool is full; the others are shed and counted",
+           "WHICH"),
+    Option("queue_max_messages", "QUEUE_MAX_MESSAGES", "1000000", rules.whole_number(0),
+           "spool instead of publishing while the queue holds so many messages, 0: no limit"),
+    Option("queue_max_bytes", "QUEUE_MAX_BYTES", "1073741824", rules.whole_number(0),
+           "and while it holds about so many bytes, 0: no limit"),
 )  # fmt: skip
 
 STOP_OPTION = Option("stop_after_num", "STOP_AFTER_NUM", "0", rules.whole_number(0),
@@ -166,6 +192,8 @@ class BrokerSettings:
     exchange: str = ""
     routing_key: str = ""
     ssl_options: Mapping[str, Any] = field(default_factory=dict)
+    key_prefix: str = ""
+    wait_replicas: int = 0
 
     @property
     def is_redis(self) -> bool:
@@ -178,14 +206,35 @@ class BrokerSettings:
         return urlsplit(self.url).scheme.startswith("amqp")
 
     @property
+    def is_memory(self) -> bool:
+        """Whether the broker is in this process."""
+        return urlsplit(self.url).scheme == "memory"
+
+    @property
     def uses_tls(self) -> bool:
         """Whether the URL asks for TLS."""
-        return urlsplit(self.url).scheme in ("rediss", "amqps")
+        return urlsplit(self.url).scheme.startswith(("rediss", "amqps"))
+
+    @property
+    def is_sentinel(self) -> bool:
+        """Whether the URL names Sentinels, which know where the Redis is."""
+        return urlsplit(self.url).scheme.endswith("+sentinel")
+
+    @property
+    def is_cluster(self) -> bool:
+        """Whether the URL names nodes of a Redis Cluster, which know whose the queue is."""
+        return urlsplit(self.url).scheme.endswith("+cluster")
 
     @property
     def rejected_queue(self) -> str:
         """The queue for messages that cannot become rows."""
         return f"{self.queue}.rejected"
+
+    @property
+    def destination(self) -> str:
+        """A short name for where messages go; a new password goes to the same place."""
+        parts = (self.safe_url, self.key_prefix, self.queue, self.exchange, self.routing_key)
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:12]
 
     @property
     def safe_url(self) -> str:
@@ -210,6 +259,26 @@ def _without_secrets(url: str) -> str:
         user = user.partition(":")[0]
         address = f"{user}:***@{address}"
     return urlunsplit((parts.scheme, address, parts.path, "", ""))
+
+
+@dataclass(frozen=True)
+class PublisherSettings:
+    """What happens to messages that the broker does not take at once.
+
+    ``spool_dir`` is None for the user's own, which whoever knows the user fills in; 0 is no spool
+    where it is ``spool_max_bytes``, and no limit where it is a limit of the queue.
+    """
+
+    spool_dir: Path | None = None
+    spool_max_bytes: int = 0
+    spool_keep: str = "oldest"
+    queue_max_messages: int = 0
+    queue_max_bytes: int = 0
+
+    @property
+    def has_spool(self) -> bool:
+        """Whether messages may wait on disk, in a place that is known."""
+        return self.spool_dir is not None and self.spool_max_bytes > 0
 
 
 @dataclass(frozen=True)
@@ -260,6 +329,19 @@ def broker_settings(values: Mapping[str, Any]) -> BrokerSettings:
         exchange=values["exchange"],
         routing_key=values["routing_key"],
         ssl_options=values["ssl_options"],
+        key_prefix=values["key_prefix"],
+        wait_replicas=values["wait_replicas"],
+    )
+
+
+def publisher_settings(values: Mapping[str, Any]) -> PublisherSettings:
+    """Build from the parsed values of ``PUBLISHER_OPTIONS``."""
+    return PublisherSettings(
+        spool_dir=Path(values["spool_dir"]) if values["spool_dir"] else None,
+        spool_max_bytes=values["spool_max_bytes"],
+        spool_keep=values["spool_keep"],
+        queue_max_messages=values["queue_max_messages"],
+        queue_max_bytes=values["queue_max_bytes"],
     )
 
 
@@ -304,6 +386,24 @@ def invoking_user(variables: Mapping[str, str]) -> tuple[int, int] | None:
     """Return the user and group ids of who called sudo, None outside sudo."""
     uid, gid = variables.get("SUDO_UID", ""), variables.get("SUDO_GID", "")
     return (int(uid), int(gid)) if uid.isdecimal() and gid.isdecimal() else None
+
+
+def spool_dir(variables: Mapping[str, str], user: tuple[int, int] | None) -> Path:
+    """Return where messages wait on disk, unless the user names a place.
+
+    ``user`` is who root was given up for, None where this was not root: sudo may keep HOME, or set
+    it to root's, so then the home in the user database counts. Nobody has no home.
+    """
+    if user is None:
+        return state_dir(variables) / "spool"
+    try:
+        home = Path(pwd.getpwuid(user[0]).pw_dir)
+    except KeyError:
+        home = Path("/nonexistent")
+    if not home.is_dir():
+        return SYSTEM_STATE_DIR / "spool"
+    base = variables.get("XDG_STATE_HOME") or home / ".local" / "state"
+    return Path(base) / "network-pipeline" / "spool"
 
 
 def state_dir(variables: Mapping[str, str]) -> Path:

@@ -148,11 +148,20 @@ class RedisServer(_Process):
         self._listen: tuple[str, ...] = ("--port", str(self.port))
         self.url = f"redis://localhost:{self.port}/5"
 
-    def secure(self, certificates: Certificates, users: Path) -> None:
+    def secure(
+        self, certificates: Certificates, users: Path | None = None,
+        certificate: Path | None = None,
+    ) -> None:  # fmt: skip
         """Before the start: take TLS only, and the users of an ACL file."""
         self._listen = ("--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "no",
-                        "--tls-cert-file", str(certificates.certificate), "--tls-key-file",
-                        str(certificates.key), "--aclfile", str(users))  # fmt: skip
+                        "--tls-cert-file", str(certificate or certificates.certificate),
+                        "--tls-key-file", str(certificates.key),
+                        *(["--aclfile", str(users)] if users else []))  # fmt: skip
+
+    def give_bus_port(self) -> None:
+        """Before the start: a port for the other nodes of a cluster, a free one."""
+        [bus] = free_ports(1)
+        self._listen = (*self._listen, "--cluster-port", str(bus))
 
     def start(self) -> None:
         self._directory.mkdir(parents=True, exist_ok=True)
@@ -172,6 +181,35 @@ class RedisServer(_Process):
         self.end(signal.SIGKILL)
 
 
+class Sentinel(_Process):
+    """A Redis Sentinel that watches ``mymaster``; two must agree that it is down."""
+
+    def __init__(self, directory: Path, master_port: int) -> None:
+        super().__init__("Sentinel")
+        self._directory = directory
+        self._master_port = master_port
+        [self.port] = free_ports(1)
+
+    def start(self) -> None:
+        self._directory.mkdir(parents=True, exist_ok=True)
+        log, configuration = self._directory / "log", self._directory / "sentinel.conf"
+        configuration.write_text(
+            f"port {self.port}\nbind 127.0.0.1\ndir {self._directory}\n"
+            f"sentinel monitor mymaster 127.0.0.1 {self._master_port} 2\n"
+            "sentinel down-after-milliseconds mymaster 1000\n"
+            "sentinel failover-timeout mymaster 6000\n"
+        )
+        self.spawn([redis_binary(), str(configuration), "--sentinel"], log)
+        self.await_answer(lambda: answers(self.port, b"PING\r\n", b"+PONG"), log)
+
+    def agrees(self) -> bool:
+        """Whether enough Sentinels know of each other."""
+        return answers(self.port, b"SENTINEL CKQUORUM mymaster\r\n", b"+OK 3 usable")
+
+    def stop(self) -> None:
+        self.end(signal.SIGTERM)
+
+
 class RabbitServer:
     """A RabbitMQ node with its own port mapper.
 
@@ -183,17 +221,44 @@ class RabbitServer:
         self._directory = directory
         self._certificates = certificates
         self.port, self.tls_port, self._distribution_port, self._mapper_port = free_ports(4)
+        self.name = f"test{self.port}@localhost"
+        self._mates: Sequence[str] = ()
+        self._log = directory / "output"
         self._node = _Process("RabbitMQ")
         self._mapper = _Process("epmd")
         self.url = f"amqp://guest:guest@localhost:{self.port}//"
 
+    def join(self, first: RabbitServer, names: Sequence[str]) -> None:
+        """Before the start: be a node of a cluster, and use the port mapper of its first."""
+        self._mapper_port, self._mapper = first._mapper_port, first._mapper
+        self._mates = names
+
     def start(self) -> None:
+        self.begin()
+        self.await_ready()
+
+    def begin(self) -> None:
+        """Start without waiting until it serves."""
         self._write_configuration()
         if not self._mapper.runs():
             self._start_mapper()
-        log = self._directory / "output"
-        self._node.spawn([str(_RABBITMQ_START)], log, env=self._environment())
-        self._node.await_answer(self._is_ready, log)
+        self._node.spawn([str(_RABBITMQ_START)], self._log, env=self._environment())
+
+    def await_ready(self) -> None:
+        self._node.await_answer(self._is_ready, self._log)
+
+    def control(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run rabbitmqctl on this node."""
+        command = [str(_RABBITMQ_START.with_name("rabbitmqctl")), "--node", self.name, "--quiet"]
+        return subprocess.run(
+            [*command, *arguments], env=self._environment(), capture_output=True, text=True,
+            check=False,
+        )  # fmt: skip
+
+    def members(self) -> int:
+        """Return how many nodes of its cluster run."""
+        done = self.control("eval", "length(rabbit_mnesia:cluster_nodes(running)).")
+        return int(done.stdout) if done.returncode == 0 else 0
 
     def stop(self) -> None:
         """Stop the node in good order; the port mapper stays until :meth:`close`."""
@@ -238,7 +303,7 @@ class RabbitServer:
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(self._mapper_port),
             "ERL_EPMD_ADDRESS": "127.0.0.1",
-            "RABBITMQ_NODENAME": f"test{self.port}@localhost",
+            "RABBITMQ_NODENAME": self.name,
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
             "RABBITMQ_CONFIG_FILE": str(place / "rabbitmq.conf"),
@@ -255,14 +320,39 @@ class RabbitServer:
         (self._directory / "plugins").write_text("[].\n")
         definitions = self._directory / "definitions.json"
         definitions.write_text(json.dumps(_DEFINITIONS))
+        cookie = self._directory / ".erlang.cookie"
+        if not cookie.exists():
+            cookie.write_text("TESTS")
+            cookie.chmod(0o400)
         lines = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", "log.file.level = warning",
                  f"load_definitions = {definitions}"]  # fmt: skip
+        lines += [f"cluster_formation.classic_config.nodes.{number} = {name}"
+                  for number, name in enumerate(self._mates, 1)]  # fmt: skip
         if self._certificates:
             lines += [f"listeners.ssl.1 = 127.0.0.1:{self.tls_port}",
                       f"ssl_options.cacertfile = {self._certificates.authority}",
                       f"ssl_options.certfile = {self._certificates.certificate}",
                       f"ssl_options.keyfile = {self._certificates.key}"]  # fmt: skip
         (self._directory / "rabbitmq.conf").write_text("\n".join(lines) + "\n")
+
+
+@contextmanager
+def rabbitmq_cluster(directory: Path) -> Iterator[list[RabbitServer]]:
+    """Three nodes of one cluster."""
+    nodes = [RabbitServer(directory / f"node{number}") for number in range(3)]
+    names = [node.name for node in nodes]
+    for node in nodes:
+        node.join(nodes[0], names)
+    try:
+        for node in nodes:
+            node.begin()
+        for node in nodes:
+            node.await_ready()
+        yield nodes
+    finally:
+        for node in reversed(nodes):
+            node.kill()
+        nodes[0].close()
 
 
 def _user(name: str, password: str) -> dict[str, Any]:
@@ -292,6 +382,7 @@ class Certificates:
         self.certificate = directory / "server.pem"
         self.key = directory / "server.key"
         self.other_authority = directory / "other.pem"
+        self.expired = directory / "expired.pem"
         self._directory = directory
 
     def make(self) -> None:
@@ -305,6 +396,22 @@ class Certificates:
         self._openssl("x509", "-req", "-in", request, "-CA", self.authority,
                       "-CAkey", self._directory / "ca.key", "-CAcreateserial", "-days", "2",
                       "-extfile", extension, "-out", self.certificate)  # fmt: skip
+        self._make_expired(request, extension)
+
+    def _make_expired(self, request: Path, extension: Path) -> None:
+        """Sign the same request for a day that is over; only ``openssl ca`` takes dates."""
+        (self._directory / "index").touch()
+        (self._directory / "serial").write_text("1000\n")
+        configuration = self._directory / "ca.conf"
+        configuration.write_text(
+            "[ca]\ndefault_ca=here\n[here]\npolicy=any\ndefault_md=sha256\n"
+            f"database={self._directory}/index\nserial={self._directory}/serial\n"
+            f"new_certs_dir={self._directory}\n[any]\ncommonName=supplied\n"
+        )
+        self._openssl("ca", "-batch", "-config", configuration, "-cert", self.authority,
+                      "-keyfile", self._directory / "ca.key", "-in", request,
+                      "-extfile", extension, "-startdate", "20200101000000Z",
+                      "-enddate", "20200102000000Z", "-notext", "-out", self.expired)  # fmt: skip
 
     def _authority(self, name: str) -> None:
         self._openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",

@@ -9,16 +9,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import pytest
 
-from network_pipeline import arrow_messages, json_messages, message, rows
+from network_pipeline import arrow_messages, json_messages, ledger, message, rows
 from network_pipeline.agent import Agent, new_session
 from network_pipeline.capture.frame_queue import BATCH_FRAMES
 from network_pipeline.capture.source import Source
 from network_pipeline.errors import CaptureError, NetworkPipelineError
+from network_pipeline.ledger import LEDGER_TYPE, AgentLedger
+from network_pipeline.losses import Losses
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters
+from network_pipeline.sessions import SessionBook
 from tests import netns
 from tests.capture.sniffing import awaited, sniffing
 
@@ -26,26 +30,39 @@ SESSION = "6b1a2c7e-2a53-4f8e-9c53-1d2a8f0f1b11"
 
 
 class Recorder:
-    """Takes up to ``room`` messages and confirms them, as far as they are not ``kept``, at stop."""
+    """Takes up to ``room`` messages and confirms all, except that the last ``kept`` are shed."""
 
     def __init__(self, counters: Counters, *, room: int = 1_000_000, kept: int = 0) -> None:
         self.messages: list[Message] = []
+        self.words: list[AgentLedger] = []
+        self.losses = Losses()
         self.stopped = 0
         self._counters = counters
         self._room = room
         self._kept = kept
 
     def publish(self, message: Message) -> bool:
-        if len(self.messages) == self._room:
+        if message.content_type == LEDGER_TYPE:
+            self.words.append(ledger.of_message(message.body, message.headers))
+        elif len(self.messages) == self._room:
             self._counters.add("shed")
+            self.losses.add(message)
             return False
-        self.messages.append(message)
+        else:
+            self.messages.append(message)
         return True
+
+    def drain(self, timeout: float) -> bool:
+        assert timeout > 0
+        published = sum(self.counts) - self._kept
+        self._counters.add("published", published - self._counters["published"])
+        return not self._kept
 
     def stop(self, timeout: float) -> int:
         assert timeout > 0
         self.stopped += 1
-        self._counters.add("published", sum(self.counts) - self._kept)
+        for one in self.messages[len(self.messages) - self._kept :]:
+            self.losses.add(one)
         self._counters.add("shed", self._kept)
         return self._kept
 
@@ -95,7 +112,11 @@ def counters() -> Counters:
 
 def agent(source: Source, recorder: Recorder, counters: Counters, stop_after_num: int = 0) -> Agent:
     encode = partial(json_messages.of_frames, session=SESSION, source="edge-7")
-    return Agent(source, encode, recorder, counters, stop_after_num=stop_after_num)
+    return Agent(source, encode, recorder, book(), counters, stop_after_num=stop_after_num)
+
+
+def book(directory: Path | None = None) -> SessionBook:
+    return SessionBook(directory, source="edge-7", session=SESSION)
 
 
 def send(where: netns.Namespace, count: int, address: str = "127.0.0.1") -> None:
@@ -113,6 +134,8 @@ def test_every_frame_becomes_one_message(where: netns.Namespace, counters: Count
         assert awaited(lambda: len(recorder.messages) == 3)
         assert run.ended() is None
     assert recorder.stopped == 1
+    last = recorder.words[-1]
+    assert (last.captured, last.published, last.last, last.ended) == (3, 3, 3, "stopped")
     assert counters.snapshot() == {"captured": 3, "published": 3, "shed": 0, "kernel_dropped": 0}
     for number, one in enumerate(recorder.messages, start=1):
         nested = message.decode(one.body, one.content_type, one.headers)
@@ -131,7 +154,7 @@ def test_frames_wait_for_others_to_be_a_batch(where: netns.Namespace, counters: 
     with sniffing(where, "lo", text="udp", enough_frames=600) as sniffer:
         send(where, 1500)
         assert awaited(lambda: sniffer.counts().captured == 1500)
-        run = Run(Agent(sniffer, encode, recorder, counters))
+        run = Run(Agent(sniffer, encode, recorder, book(), counters))
         assert awaited(lambda: sum(recorder.counts) == 1500)
         assert run.ended() is None
     assert recorder.counts == [600, 600, 300]
@@ -180,16 +203,20 @@ def test_shed_by_either_side_is_counted_once_and_said(
         assert run.ended() is None
     assert recorder.numbers == list(range(1, 7))
     assert counters.snapshot() == {"captured": 25, "published": 6, "shed": 19, "kernel_dropped": 0}
+    last = recorder.words[-1]
+    assert (last.captured, last.shed, last.lost, last.ended) == (25, 19, ((7, 25),), "stopped")
     warnings = [one.getMessage() for one in caplog.records if one.levelno == logging.WARNING]
     assert len(warnings) == 1
     assert warnings[0].startswith("frames are being lost")
 
 
-def test_frames_that_the_broker_never_took_are_an_error(
-    where: netns.Namespace, counters: Counters
+def test_frames_that_the_broker_never_took_are_an_error_and_named_to_the_next_agent(
+    where: netns.Namespace, counters: Counters, tmp_path: Path
 ) -> None:
+    encode = partial(json_messages.of_frames, session=SESSION, source="edge-7")
+    recorder = Recorder(counters, kept=2)
     with sniffing(where, "lo", text="udp") as sniffer:
-        run = Run(agent(sniffer, Recorder(counters, kept=2), counters))
+        run = Run(Agent(sniffer, encode, recorder, book(tmp_path), counters))
         send(where, 5)
         assert awaited(lambda: counters["captured"] == 5)
         error = run.ended()
@@ -199,6 +226,10 @@ def test_frames_that_the_broker_never_took_are_an_error(
         "2 captured frames are lost: the broker did not take them within 30 seconds"
     )
     assert counters.snapshot() == {"captured": 5, "published": 3, "shed": 2, "kernel_dropped": 0}
+    [word] = SessionBook(tmp_path, source="edge-7", session="next").start()
+    last = ledger.of_message(word.body, word.headers)
+    assert (last.session, last.ended) == (SESSION, "stopped")
+    assert (last.captured, last.published, last.shed, last.lost) == (5, 3, 2, ((4, 5),))
 
 
 def test_a_removed_device_ends_it_after_its_frames(counters: Counters) -> None:
@@ -222,6 +253,7 @@ from network_pipeline.agent import Agent, new_session
 from network_pipeline.capture.sniffer import Sniffer
 from network_pipeline.metrics import Counters
 from network_pipeline.privileges import drop_root
+from network_pipeline.sessions import SessionBook
 from network_pipeline.settings import CaptureSettings
 from tests.test_agent import Recorder
 
@@ -232,7 +264,8 @@ sniffer.open()
 drop_root(None)
 print("open", flush=True)
 encode = partial(json_messages.of_frames, session=session, source="edge")
-agent = Agent(sniffer, encode, Recorder(counters), counters, stop_after_num=5)
+book = SessionBook(None, source="edge", session=session)
+agent = Agent(sniffer, encode, Recorder(counters), book, counters, stop_after_num=5)
 agent.run(threading.Event())
 print(os.getuid(), counters, flush=True)
 """

@@ -31,6 +31,7 @@ VARIABLES = {
     option.variable
     for option in (
         *settings.BROKER_OPTIONS,
+        *settings.PUBLISHER_OPTIONS,
         *settings.CAPTURE_OPTIONS,
         *settings.PROCESSOR_OPTIONS,
         settings.LOG_OPTION,

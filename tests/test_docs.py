@@ -15,6 +15,7 @@ DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 OPTIONS = (
     *settings.BROKER_OPTIONS,
+    *settings.PUBLISHER_OPTIONS,
     *settings.CAPTURE_OPTIONS,
     *settings.PROCESSOR_OPTIONS,
     settings.LOG_OPTION,

@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from network_pipeline import arrow_messages, json_messages, rows
+from network_pipeline import arrow_messages, json_messages, ledger, rows
 from network_pipeline.errors import NetworkPipelineError, UsageError
 from network_pipeline.file_agent import Encoder, FileAgent
 from network_pipeline.frames import Frame, LinkType
+from network_pipeline.ledger import LEDGER_TYPE, AgentLedger
+from network_pipeline.losses import Losses
 from network_pipeline.message import MAX_BODY_BYTES, Message
 from network_pipeline.metrics import Counters
 from tests.capture.capture_files import RADIOTAP
@@ -32,6 +34,8 @@ class Publisher:
 
     def __init__(self, counters: Counters, waits: int = 0) -> None:
         self.messages: list[Message] = []
+        self.losses = Losses()
+        self.words: list[AgentLedger] = []
         self.stopped = 0
         self.on_wait: Callable[[], None] = lambda: None
         self._counters = counters
@@ -43,13 +47,21 @@ class Publisher:
         return self._left < 0
 
     def publish(self, message: Message) -> bool:
+        if message.content_type == LEDGER_TYPE:
+            self.words.append(ledger.of_message(message.body, message.headers))
+            return True
         count = int(message.headers["count"])
         taken = self._left < 0
         self._counters.add("published" if taken else "shed", count)
         if taken:
             self.messages.append(message)
+        else:
+            self.losses.add(message)
         self._left = self._waits
         return taken
+
+    def drain(self, timeout: float) -> bool:
+        return not self.losses.pairs()
 
     def stop(self, timeout: float) -> int:
         self.stopped += 1
@@ -62,7 +74,11 @@ class Run:
         self.publisher = Publisher(self.counters, waits)
         self.stop = threading.Event()
         self.agent = FileAgent(
-            ENCODERS[encode], self.publisher, self.counters, **{"speed": MAX, **options}
+            ENCODERS[encode],
+            self.publisher,
+            self.counters,
+            source="edge",
+            **{"speed": MAX, **options},
         )
 
     def __call__(self, *paths: Path | str) -> list[tuple[str, int, bool]]:
@@ -73,6 +89,11 @@ class Run:
         captured, published, refused, shed = self.counters.snapshot().values()
         assert captured == published + refused + shed
         return captured, published, refused, shed
+
+    def words(self) -> list[tuple[int, int, Any]]:
+        words = self.publisher.words
+        assert all(one.ended == "stopped" and one.captured == one.accounted for one in words)
+        return [(one.last, one.published, one.lost) for one in words]
 
     def numbers(self) -> list[tuple[str, int]]:
         found = []
@@ -105,6 +126,8 @@ def test_every_frame_of_every_file_is_published_once_in_order(tmp_path: Path, en
     assert len(sessions) == 2
     expected = [(sessions[0], n) for n in range(1, 31)] + [(sessions[1], n) for n in range(1, 21)]
     assert published == expected
+    assert [one.session for one in run.publisher.words] == sessions
+    assert run.words() == [(30, 30, ()), (20, 20, ())]
     assert run.publisher.stopped == 1
 
 
@@ -114,6 +137,7 @@ def test_it_ends_after_so_many_frames(tmp_path: Path, encode: str) -> None:
     run = Run(encode, stop_after_num=37)
     assert run(*files) == [("a.pcap", 30, False), ("b.pcap", 7, False)]
     assert run.counts() == (37, 37, 0, 0)
+    assert run.words() == [(30, 30, ()), (7, 7, ())]
 
 
 def test_a_damaged_file_gives_its_whole_frames(
@@ -139,6 +163,7 @@ def test_frames_of_other_link_types_are_counted(tmp_path: Path) -> None:
         ("radio.pcap", 4, False), ("b.pcap", 5, False)
     ]  # fmt: skip
     assert run.counts() == (9, 5, 4, 0)
+    assert run.words() == [(4, 0, ((1, 4),)), (5, 5, ())]
 
 
 def test_a_missing_file_is_known_before_anything_is_published(tmp_path: Path) -> None:
@@ -155,6 +180,7 @@ def test_a_stop_while_the_broker_takes_nothing_is_an_error_with_the_count(tmp_pa
     with pytest.raises(NetworkPipelineError, match=r"^3 frames that were read are not published"):
         run(capture(tmp_path / "a.pcap", 3))
     assert run.counts() == (3, 0, 0, 3)
+    assert run.words() == []
     assert run.publisher.stopped == 1
 
 
@@ -168,3 +194,4 @@ def test_a_frame_that_no_message_can_hold_is_counted(tmp_path: Path, encode: str
     with pytest.raises(NetworkPipelineError, match=r"^1 frames that were read are not published"):
         run(path)
     assert run.counts() == (3, 2, 0, 1)
+    assert run.words() == [(3, 2, ((1, 1),))]

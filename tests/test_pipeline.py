@@ -13,9 +13,10 @@ import select
 import signal
 import socket
 import sys
+import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ import pytest
 from network_pipeline.broker import topology
 from network_pipeline.demo import Part
 from network_pipeline.frames import Frame, LinkType
+from network_pipeline.privileges import NOBODY
 from network_pipeline.schema import COLUMN_NAMES
 from network_pipeline.settings import BrokerSettings
 from network_pipeline.traffic import craft
@@ -61,7 +63,8 @@ class Pipeline:
         return part
 
     def capture(self, *flags: str) -> Part:
-        part = self.start("capture-udp", "--filter", f"udp port {self.port}", *flags)
+        place = ("--filter", f"udp port {self.port}", "--spool-max-bytes", "0")
+        part = self.start("capture-udp", *place, *flags)
         part.wait_until_it_says("capturing on lo")
         return part
 
@@ -86,6 +89,14 @@ class Pipeline:
         return rows
 
 
+@pytest.fixture
+def spool() -> Iterator[Path]:
+    """A directory that belongs to nobody."""
+    with tempfile.TemporaryDirectory(prefix="spool-") as name:
+        os.chown(name, *NOBODY)
+        yield Path(name)
+
+
 @pytest.fixture(params=BROKERS)
 def pipeline(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pipeline]:
     if os.geteuid() != 0:
@@ -102,7 +113,8 @@ def test_datagrams_become_rows(pipeline: Pipeline) -> None:
     session = capture.wait_until_it_says("session ([0-9a-f-]{36}): capturing")[1]
     source_port = pipeline.send(*(b"payload %d" % number for number in range(10)))
     servers.wait_until(lambda: len(pipeline.written()) >= 8, "two snapshots of four rows")
-    assert capture.end() == {"captured": 10, "published": 10, "shed": 0, "kernel_dropped": 0}
+    counts = {name: count for name, count in capture.end().items() if count}
+    assert counts == {"captured": 10, "published": 10}
     servers.wait_until(lambda: len(pipeline.written()) >= 10, "what is left, by its age")
     assert processor.end() == {"received": 10, "written": 10, "duplicate": 0, "rejected": 0}
 
@@ -175,6 +187,11 @@ def differences(rows: list[dict[str, str]], others: list[dict[str, str]]) -> lis
     ]
 
 
+def moved(counts: Mapping[str, int]) -> dict[str, int]:
+    """Return the counts that are not 0."""
+    return {name: count for name, count in counts.items() if count}
+
+
 @pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
 def test_both_engines_give_the_same_rows(pipeline: Pipeline) -> None:
     text = f"host 127.7.7.7 or (ip6 and udp port {pipeline.port}) or arp"
@@ -189,9 +206,7 @@ def test_both_engines_give_the_same_rows(pipeline: Pipeline) -> None:
     counts = [part.end() for part in agents.values()]
     assert counts[0] == counts[1]
     captured = counts[0]["captured"]
-    assert counts[0] == {
-        "captured": captured, "published": captured, "shed": 0, "kernel_dropped": 0
-    }  # fmt: skip
+    assert moved(counts[0]) == {"captured": captured, "published": captured}
     ended = processor.end()
     assert ended == {
         "received": 2 * captured, "written": 2 * captured, "duplicate": 0, "rejected": 0
@@ -262,7 +277,7 @@ def test_a_capture_file_at_ten_times_its_pace_takes_a_tenth_of_its_time(
 def test_a_columnar_session_has_exactly_so_many_frames(pipeline: Pipeline) -> None:
     capture = pipeline.capture("--engine", "columnar", "--stop-after-num", "5")
     pipeline.send(*[b"x"] * 7)
-    assert capture.ended() == {"captured": 5, "published": 5, "shed": 0, "kernel_dropped": 0}
+    assert moved(capture.ended()) == {"captured": 5, "published": 5}
     processor, _ = pipeline.process("--stop-after-num", "5")
     assert processor.ended()["written"] == 5
     assert [row["frame_number"] for row in pipeline.written()] == ["1", "2", "3", "4", "5"]
@@ -354,7 +369,9 @@ sys.exit(code)
 
 @pytest.mark.parametrize("engine", ["scapy", "columnar"])
 @pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
-def test_nothing_is_imported_once_root_is_given_up(pipeline: Pipeline, engine: str) -> None:
+def test_nothing_is_imported_once_root_is_given_up(
+    pipeline: Pipeline, engine: str, spool: Path
+) -> None:
     # Nobody may not be allowed to read where the package lies: a virtual environment in /root.
     # On a terminal, so that the live figures are drawn too.
     command = [sys.executable, "-c", _IMPORTS, "--broker", pipeline.settings.url]
@@ -362,7 +379,9 @@ def test_nothing_is_imported_once_root_is_given_up(pipeline: Pipeline, engine: s
     flags += ["--engine", engine]
     process, terminal = pty.fork()
     if process == 0:
-        os.execv(sys.executable, [*command, *flags, "--stop-after-num", "1"])
+        os.execv(
+            sys.executable, [*command, *flags, "--spool-dir", str(spool), "--stop-after-num", "1"]
+        )
     said = _read_until(terminal, "capturing on")
     said += _read_until(terminal, "captured/s")
     pipeline.send(b"x")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
-from network_pipeline.privileges import drop_root
+from network_pipeline.errors import UsageError
+from network_pipeline.privileges import NOBODY, drop_root, make_directory, successor
 from tests import netns
 
 #: Drops root beside a thread that runs already, and reports what every thread may do then.
@@ -89,6 +92,21 @@ except CaptureError as error:
     )
 
 
+def test_a_directory_is_made_for_its_owner_once(tmp_path: Path) -> None:
+    if os.geteuid() != 0:
+        netns.unavailable("root")
+    place = tmp_path / "lib" / "spool"
+    make_directory(place, NOBODY)
+    made = place.stat()
+    assert (made.st_uid, made.st_gid, stat.S_IMODE(made.st_mode)) == (*NOBODY, 0o700)
+    make_directory(place, (1234, 1234))
+    assert place.stat().st_uid == NOBODY[0]
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="cannot make"):
+        make_directory(tmp_path / "file" / "spool", NOBODY)
+
+
 def test_another_user_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert drop_root((1234, 1234)) == ""
+    assert successor((1234, 1234)) is None

@@ -1,3 +1,5 @@
+import os
+import pwd
 import socket
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ OPTIONS = {
     option.name: option
     for option in (
         *settings.BROKER_OPTIONS,
+        *settings.PUBLISHER_OPTIONS,
         *settings.CAPTURE_OPTIONS,
         *settings.PROCESSOR_OPTIONS,
         settings.LOG_OPTION,
@@ -154,6 +157,31 @@ def test_who_called_sudo() -> None:
     assert settings.invoking_user({}) is None
     assert settings.invoking_user({"SUDO_UID": "1000", "SUDO_GID": "100"}) == (1000, 100)
     assert settings.invoking_user({"SUDO_UID": "root", "SUDO_GID": "0"}) is None
+
+
+def test_a_spool_lies_with_the_user_that_a_capture_becomes() -> None:
+    uid, home = os.getuid(), Path(pwd.getpwuid(os.getuid()).pw_dir)
+    beyond = {"XDG_STATE_HOME": "/s", "HOME": "/elsewhere"}
+    assert settings.spool_dir({"XDG_STATE_HOME": "/s"}, None) == Path("/s/network-pipeline/spool")
+    assert settings.spool_dir(beyond, (uid, uid)) == Path("/s/network-pipeline/spool")
+    own = home / ".local/state/network-pipeline/spool"
+    assert settings.spool_dir({"HOME": "/elsewhere"}, (uid, uid)) == own
+    for nobody in ((65534, 65534), (987654, 987654)):
+        assert settings.spool_dir(beyond, nobody) == Path("/var/lib/network-pipeline/spool")
+
+
+def test_what_to_keep_is_one_of_two_words() -> None:
+    assert rules.one_of("oldest", "newest")("newest") == "newest"
+    with pytest.raises(ValueError, match="must be one of oldest, newest"):
+        rules.one_of("oldest", "newest")("all")
+
+
+def test_publisher_settings() -> None:
+    made = settings.publisher_settings(values(settings.PUBLISHER_OPTIONS))
+    assert made == settings.PublisherSettings(None, 2**30, "oldest", 10**6, 2**30)
+    assert not made.has_spool
+    made = settings.publisher_settings(values(settings.PUBLISHER_OPTIONS, SPOOL_DIR="/var/spool"))
+    assert made.has_spool
 
 
 def test_state_dir() -> None:

@@ -7,8 +7,9 @@ returns nothing meanwhile.
 
 A processor may write for minutes, on a slow disk, without calling anything here. A second thread,
 the keeper, therefore shows the broker every few seconds that this consumer lives: heartbeats to
-RabbitMQ, renewed leases to Redis. It takes the same lock as every call, so that only one thread
-uses the connection at a time; a call that holds the lock for long does the keeper's work itself.
+RabbitMQ and a question that it must answer, renewed leases to Redis. It takes the same lock as
+every call, so that only one thread uses the connection at a time; a call that holds the lock for
+long does the keeper's work itself.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 from network_pipeline.broker import link, topology
 from network_pipeline.broker.backoff import BackOff
@@ -61,7 +63,9 @@ class Consumer:
         self._settings = settings
         self._prefetch = prefetch
         self._visibility_seconds = visibility_seconds
-        self._keep_seconds = min(visibility_seconds, topology.HEARTBEAT_SECONDS) / 3
+        silence = min(visibility_seconds, topology.HEARTBEAT_SECONDS)
+        #: The keeper does its work twice as often.
+        self._keep_seconds = min(silence / 3, 2 * topology.ANSWER_SECONDS)
         self._lock = threading.Lock()
         self._subscription: Subscription | None = None
         self._predecessor = ""
@@ -85,23 +89,14 @@ class Consumer:
     def receive(self, timeout: float) -> list[Delivery]:
         """Return what is there, or what arrives first within ``timeout`` seconds.
 
-        A Redis that does not answer at all is noticed five seconds later; a RabbitMQ after two
-        heartbeats, that is two minutes.
+        A Redis that does not answer at all is noticed five seconds later, a RabbitMQ after ten.
 
         Raises:
             BrokerLost: the connection broke; all that was not acknowledged is void.
         """
-        with self._lock:
-            self._raise_loss()
-            subscription = self._subscription or self._reconnect(timeout)
-            if subscription is None:
-                return []
-            try:
-                return self._await_deliveries(subscription, timeout)
-            except (BrokerError, *FAILURES) as error:
-                self._lose(error)
-                self._raise_loss()
-            return []
+        with self._using() as held:
+            subscription = held or self._reconnect(timeout)
+            return self._await_deliveries(subscription, timeout) if subscription else []
 
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge deliveries, in any order; void ones are skipped.
@@ -109,18 +104,12 @@ class Consumer:
         Raises:
             BrokerLost: the connection broke, see :meth:`receive`.
         """
-        with self._lock:
-            self._raise_loss()
-            if self._subscription is None:
-                return
-            try:
-                self._subscription.ack(deliveries)
-            except FAILURES as error:
-                self._lose(error)
-                self._raise_loss()
+        with self._using() as subscription:
+            if subscription:
+                subscription.ack(deliveries)
 
     def reject(self, delivery: Delivery, reason: str) -> None:
-        """Move a message to the rejected queue, with the reason among its headers.
+        """Move a message to the rejected queue, with reason and time (ns) among its headers.
 
         Where the broker takes no messages now (a Redis at its memory limit), the message stays
         unacknowledged, and later calls of :meth:`receive` try again.
@@ -128,16 +117,9 @@ class Consumer:
         Raises:
             BrokerLost: the connection broke, see :meth:`receive`.
         """
-        with self._lock:
-            self._raise_loss()
-            if self._subscription is None:
-                return
-            try:
-                if not self._move(self._subscription, delivery, reason):
-                    self._unmoved.append((delivery, reason))
-            except (BrokerError, *FAILURES) as error:
-                self._lose(error)
-                self._raise_loss()
+        with self._using() as subscription:
+            if subscription and not self._move(subscription, delivery, reason):
+                self._unmoved.append((delivery, reason))
 
     def stop(self) -> None:
         """Close; what was not acknowledged goes back to the queue at once."""
@@ -148,6 +130,17 @@ class Consumer:
                 self._subscription = None
         if self._keeper.ident is not None:
             self._keeper.join()
+
+    @contextmanager
+    def _using(self) -> Iterator[Subscription | None]:
+        """Hold the lock; raise a loss, noted before or met in the block, as BrokerLost."""
+        with self._lock:
+            self._raise_loss()
+            try:
+                yield self._subscription
+            except (BrokerError, *FAILURES) as error:
+                self._lose(error)
+                self._raise_loss()
 
     def _await_deliveries(self, subscription: Subscription, timeout: float) -> list[Delivery]:
         deadline = time.monotonic() + timeout
@@ -238,7 +231,11 @@ class Consumer:
         """Copy to the rejected queue, then acknowledge; return False if it was not taken."""
         if not subscription.holds(delivery):
             return True
-        headers = {**delivery.headers, "reason": reason[:_REASON_CHARACTERS]}
+        headers = {
+            **delivery.headers,
+            "reason": reason[:_REASON_CHARACTERS],
+            "rejected_at": time.time_ns(),
+        }
         message = Message(delivery.body, delivery.content_type or "", headers)
         if not list(subscription.link.send([message], "", self._settings.rejected_queue)):
             return False

@@ -53,10 +53,16 @@ def as_broker_error(error: BaseException, settings: BrokerSettings) -> BrokerErr
     if isinstance(error, BrokerError):
         return error
     causes = list(_causes(error))
-    refusal = next((each for each in causes if isinstance(each, _REFUSALS)), None)
+    refusal = next((each for each in causes if _is_refusal(each)), None)
     if refusal is not None and not isinstance(error, _PASSING):
         return BrokerRefused(
             f"the broker at {settings.safe_url} refuses: {reason(refusal)}; {_remedy(refusal)}"
+        )
+    if isinstance(causes[-1], ssl.SSLEOFError):
+        # It hangs up while we still write, so that the alert that says why never arrives.
+        return BrokerUnreachable(
+            f"the broker at {settings.safe_url} hangs up when TLS begins; if it asks for a "
+            f"certificate, {_remedy(causes[-1])}"
         )
     start = (
         "sudo systemctl start rabbitmq-server"
@@ -67,6 +73,12 @@ def as_broker_error(error: BaseException, settings: BrokerSettings) -> BrokerErr
         f"no broker answers at {settings.safe_url} ({reason(causes[-1])}); start it ({start}) or "
         "name another with --broker or FORWARD_BROKER_URL"
     )
+
+
+def _is_refusal(error: BaseException) -> bool:
+    # An alert is how a TLS server says no, to a client without the certificate it asks for.
+    is_alert = isinstance(error, ssl.SSLError) and "alert" in str(error).lower()
+    return is_alert or isinstance(error, _REFUSALS)
 
 
 def reason(error: BaseException) -> str:
@@ -90,7 +102,32 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 #: What helps against a refusal: its class, a part of its text, and the advice; first match wins.
 _REMEDIES: tuple[tuple[type[BaseException], str, str], ...] = (
-    (ssl.SSLError, "", 'name its authority: FORWARD_SSL_OPTIONS=\'{"ca_certs": "/path/ca.pem"}\''),
+    (
+        ssl.SSLCertVerificationError,
+        "has expired",
+        "the server needs a new one, or the clock here is wrong",
+    ),
+    (
+        ssl.SSLCertVerificationError,
+        "mismatch",
+        'use its name, or FORWARD_SSL_OPTIONS=\'{"server_hostname": "the.name"}\'',
+    ),
+    (
+        ssl.SSLCertVerificationError,
+        "",
+        'name its authority: FORWARD_SSL_OPTIONS=\'{"ca_certs": "/path/ca.pem"}\'',
+    ),
+    (
+        ssl.SSLError,
+        "",
+        'show it the certificate it asks for: FORWARD_SSL_OPTIONS=\'{"certfile": "/path/us.pem", '
+        '"keyfile": "/path/us.key"}\'',
+    ),
+    (
+        redis_errors.ResponseError,
+        "NOREPLICAS",
+        "wait until its replicas are back, or lower its min-replicas-to-write",
+    ),
     (
         amqp_errors.PreconditionFailed,
         "",

@@ -1,4 +1,4 @@
-"""One connection to a broker with one channel on it: confirmed sending, and the end.
+"""One connection to a broker: confirmed sending, a channel for all else, and the end.
 
 A message counts as sent when the broker says so: RabbitMQ by a publisher confirm, for up to
 :data:`WINDOW` messages in flight; Redis by the reply to XADD, for as many in one round trip.
@@ -85,6 +85,8 @@ class Link:
         self.channel: Any = None
         #: Why the broker did not take some of the messages of the last :meth:`send`.
         self.refusal = ""
+        self._publishing: Any = None
+        self._was_refused = False
         self._sent = 0
         self._answers: list[tuple[int, bool, bool]] = []
         self._returned = ""
@@ -99,7 +101,9 @@ class Link:
         """
         self.channel = self._connection.channel()
         if self.is_amqp:
-            self._ask_for_confirms()
+            self._peer.on_blocked = self._on_blocked
+            self._peer.on_unblocked = self._on_unblocked
+            self._open_publishing()
 
     def send(self, messages: Sequence[Message], exchange: str, routing_key: str) -> Iterator[int]:
         """Send messages in order; yield the index of each that the broker took, as it says so.
@@ -120,6 +124,14 @@ class Link:
                 yield index
             else:
                 self.refusal = refusal
+
+    def queue_length(self, name: str) -> int:
+        """Return how many messages a queue holds; on Redis also the unacknowledged ones.
+
+        Raises:
+            One of FAILURES: the connection broke, or there is no such queue.
+        """
+        return int(self.channel.queue_declare(name, passive=True).message_count)
 
     def drain(self, timeout: float) -> None:
         """Read what arrives until one event was dispatched.
@@ -159,14 +171,14 @@ class Link:
 
     # -- RabbitMQ
 
-    def _ask_for_confirms(self) -> None:
-        self._peer.on_blocked = self._on_blocked
-        self._peer.on_unblocked = self._on_unblocked
-        events = self.channel.events
+    def _open_publishing(self) -> None:
+        self._publishing = self._connection.channel()
+        self._sent = 0
+        events = self._publishing.events
         events["basic_ack"].add(lambda tag, many: self._answers.append((tag, many, True)))
         events["basic_nack"].add(lambda tag, many: self._answers.append((tag, many, False)))
         events["basic_return"].add(self._on_return)
-        self.channel.confirm_select()
+        self._publishing.confirm_select()
 
     def _on_blocked(self, reason: str) -> None:
         log.warning("the broker takes no messages for now: %s", reason)
@@ -180,9 +192,15 @@ class Link:
         self._returned = str(error.reply_text)
 
     def _send_amqp(self, raw: Sequence[Any], exchange: str, routing_key: str) -> Iterator[int]:
+        if self._was_refused:
+            # A channel that met a queue without a leader may refuse for ever, though one is
+            # elected soon (RabbitMQ 3.10). A new channel finds it.
+            self._publishing.close()
+            self._open_publishing()
+            self._was_refused = False
         waiting: dict[int, int] = {}
         for index, message in enumerate(raw):
-            self.channel.basic_publish(
+            self._publishing.basic_publish(
                 message, exchange=exchange, routing_key=routing_key, mandatory=True
             )
             self._sent += 1
@@ -195,6 +213,7 @@ class Link:
                         yield index
                     else:
                         self.refusal = "the queue is full or has no leader"
+                        self._was_refused = True
 
     def _await_answers(self) -> list[tuple[int, bool, bool]]:
         deadline = time.monotonic() + topology.ANSWER_SECONDS

@@ -5,13 +5,15 @@
   ``<queue>.rejected`` through the default exchange, and at least once, for which RabbitMQ asks
   for ``x-overflow reject-publish``. Several hosts, separated by semicolons, are one cluster.
   RabbitMQ counts a delivery for all that is in flight: a message that ends its consumer again and
-  again takes those along to the rejected queue. (On Redis it goes alone, see ``streams``.)
-- ``redis://``, ``rediss://``, ``redis+socket://``: Redis or Valkey, through our own transport on
-  Redis Streams, since kombu's loses messages when a consumer is killed.
+  again takes those along to the rejected queue. (On Redis it goes alone, see ``group``.) To take
+  fewer at once one must know the count before they are handed out, and RabbitMQ tells it with them.
+- ``redis://``, ``redis+socket://``, ``redis+sentinel://``, ``redis+cluster://``: Redis or Valkey,
+  through our own transport on Streams, since kombu's loses messages when a consumer is killed.
+  Sentinels or a cluster's nodes are asked which server has the queue (:mod:`.discovery`).
 - ``memory://``: kombu's transport for one process, for tests.
 
-TLS always verifies the certificate and the host's name. A socket that says nothing for
-:data:`ANSWER_SECONDS` where an answer is due is given up.
+How URLs are read is in :mod:`.addresses`. A socket that says nothing for :data:`ANSWER_SECONDS`
+where an answer is due is given up.
 """
 
 # kombu and redis-py leave parts of their interfaces untyped.
@@ -20,23 +22,16 @@ TLS always verifies the certificate and the host's name. A socket that says noth
 from __future__ import annotations
 
 import logging
-import os
-import re
-import socket
-import ssl
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
-from kombu.transport import pyamqp
 
-from network_pipeline.broker import memory, streams
-from network_pipeline.broker.amqp_frames import lenient_frame_handler
+from network_pipeline.broker import addresses, discovery, memory
 from network_pipeline.broker.failures import FAILURES, FORBIDDEN, as_broker_error
-from network_pipeline.errors import BrokerError, BrokerUnreachable, UsageError
+from network_pipeline.errors import BrokerError, BrokerUnreachable
 from network_pipeline.settings import BrokerSettings
 
 log = logging.getLogger(__name__)
@@ -50,9 +45,9 @@ DELIVERY_LIMIT = 20
 #: How long RabbitMQ and a consumer may hear nothing of each other. Publishers have confirms.
 HEARTBEAT_SECONDS = 60.0
 
-_TLS_OPTIONS = ("ca_certs", "certfile", "keyfile", "server_hostname")
-
 _QUORUM = {"x-queue-type": "quorum"}
+#: RabbitMQ 4 would drop a rejected message that somebody looked at 20 times.
+_NO_DELIVERY_LIMIT = 2**31 - 1
 
 
 def queue(settings: BrokerSettings) -> Queue:
@@ -77,7 +72,8 @@ def queue(settings: BrokerSettings) -> Queue:
 def rejected_queue(settings: BrokerSettings) -> Queue:
     """Return the queue of messages that cannot become rows."""
     name = settings.rejected_queue
-    return Queue(name, Exchange(""), name, durable=True, queue_arguments=_QUORUM)
+    arguments = {**_QUORUM, "x-delivery-limit": _NO_DELIVERY_LIMIT}
+    return Queue(name, Exchange(""), name, durable=True, queue_arguments=arguments)
 
 
 def routing_key(settings: BrokerSettings) -> str:
@@ -112,8 +108,7 @@ def connect(
         UsageError: the settings are wrong.
     """
     failure: BrokerError = BrokerUnreachable(f"no host in {settings.safe_url}")
-    for url in _hosts(settings):
-        connection = _connection(url, settings, heartbeat, options or {})
+    for connection in _connections(settings, heartbeat, options or {}):
         try:
             connection.ensure_connection(max_retries=0, reraise_as_library_errors=False)
             _limit_waiting(connection, settings)
@@ -148,6 +143,15 @@ def declare(connection: Any, settings: BrokerSettings, *, publishing: bool) -> N
         raise as_broker_error(error, settings) from None
 
 
+def servers(settings: BrokerSettings) -> list[tuple[str, int]]:
+    """Return host and port of every server of the broker, as far as known now.
+
+    Raises:
+        BrokerUnreachable, BrokerRefused: the Sentinels or cluster nodes that know do not say.
+    """
+    return [*discovery.servers(settings, ANSWER_SECONDS)]
+
+
 def delete_queues(settings: BrokerSettings) -> None:
     """Delete the queue and that of rejected messages, with all they hold.
 
@@ -179,83 +183,30 @@ def _declare_passively(connection: Any, settings: BrokerSettings) -> None:
     channel.close()
 
 
-def _hosts(settings: BrokerSettings) -> list[str]:
-    urls = settings.url.split(";")
-    if len(urls) > 1 and not settings.is_amqp:
-        raise UsageError(
-            f"{settings.safe_url}: several hosts are for the nodes of one RabbitMQ cluster; "
-            "give one Redis"
-        )
-    return urls
-
-
-def _connection(
-    text: str, settings: BrokerSettings, heartbeat: float, options: Mapping[str, Any]
-) -> Any:
+def _connections(
+    settings: BrokerSettings, heartbeat: float, options: Mapping[str, Any]
+) -> Iterator[Any]:
+    """Yield an inert connection to each host that is worth a try."""
     if settings.is_amqp:
-        return _amqp_connection(text, settings, heartbeat)
-    if settings.is_redis:
-        return _redis_connection(text, settings, options)
-    return Connection(transport=memory.Transport)
-
-
-def _amqp_connection(text: str, settings: BrokerSettings, heartbeat: float) -> Any:
-    options = {
-        "socket_settings": {socket.TCP_USER_TIMEOUT: int(ANSWER_SECONDS * 1000)},
-        "frame_handler": lenient_frame_handler,
-    }
-    return Connection(
-        **_address(text, settings),
-        virtual_host=unquote(urlsplit(text).path.removeprefix("/")) or "/",
-        transport=pyamqp.Transport,
-        heartbeat=heartbeat,
-        transport_options=options,
-    )
-
-
-def _redis_connection(text: str, settings: BrokerSettings, options: Mapping[str, Any]) -> Any:
-    url = urlsplit(text)
-    database = url.path.strip("/")
-    defaults: dict[str, Any] = {
-        "answer_seconds": ANSWER_SECONDS,
-        "delivery_limit": DELIVERY_LIMIT,
-    }
-    if url.scheme == "redis+socket":
-        database = parse_qs(url.query).get("virtual_host", ["0"])[0]
-        defaults["socket_path"] = unquote(url.path)
-    if not re.fullmatch("[0-9]{0,6}", database):
-        raise UsageError(f"{settings.safe_url}: {database!r} is no number of a Redis database")
-    return Connection(
-        **_address(text, settings),
-        virtual_host=database or "0",
-        transport=streams.Transport,
-        transport_options={**defaults, **options},
-    )
-
-
-def _address(text: str, settings: BrokerSettings) -> dict[str, Any]:
-    url = urlsplit(text)
-    host = url.hostname or ""
-    return {
-        "hostname": host,
-        "port": url.port,
-        "userid": unquote(url.username) if url.username else None,
-        "password": unquote(url.password) if url.password else None,
-        "ssl": _tls(settings, host) if settings.uses_tls else False,
-        "connect_timeout": ANSWER_SECONDS,
-    }
-
-
-def _tls(settings: BrokerSettings, host: str) -> dict[str, Any]:
-    options = settings.ssl_options
-    for name in options:
-        if name not in _TLS_OPTIONS:
-            raise UsageError(
-                f"FORWARD_SSL_OPTIONS: {name!r} unknown; there are {', '.join(_TLS_OPTIONS)}"
+        for part in settings.url.split(";"):
+            yield addresses.amqp_connection(
+                settings, part, answer_seconds=ANSWER_SECONDS, heartbeat=heartbeat
             )
-        if name != "server_hostname" and not os.path.isfile(str(options[name])):
-            raise UsageError(f"FORWARD_SSL_OPTIONS: {name}: no file {options[name]}")
-    return {"server_hostname": host, **options, "cert_reqs": ssl.CERT_REQUIRED}
+    elif settings.is_redis:
+        yield _redis_connection(settings, {"delivery_limit": DELIVERY_LIMIT, **options})
+    else:
+        yield Connection(transport=memory.Transport)
+
+
+def _redis_connection(settings: BrokerSettings, options: Mapping[str, Any]) -> Any:
+    place = addresses.redis_place(settings)
+    if settings.is_sentinel or settings.is_cluster:
+        host, port = discovery.master(settings, ANSWER_SECONDS)
+    else:
+        [(host, port)] = settings.endpoints or [("", 0)]
+    return addresses.redis_connection(
+        settings, place, host, port, answer_seconds=ANSWER_SECONDS, options=options
+    )
 
 
 def _limit_waiting(connection: Any, settings: BrokerSettings) -> None:

@@ -20,6 +20,9 @@ from redis.retry import Retry
 
 Command = Sequence[str | bytes | int]
 
+#: Answers of a server that is not, or no longer, the one to talk to: a replica, or another node.
+_WRONG_SERVER = (redis_errors.ReadOnlyError, redis_errors.AskError, redis_errors.ClusterDownError)
+
 
 class Wire:
     """Commands to one Redis, at the address that a kombu ``Connection`` names."""
@@ -48,7 +51,8 @@ class Wire:
         Raises:
             redis.exceptions.ResponseError: Redis answers with an error.
             redis.exceptions.ConnectionError, redis.exceptions.TimeoutError: the connection is
-                broken and will not come back.
+                broken and will not come back. So it is after the errors of a server that cannot
+                take the command because another one is the master now.
         """
         [reply] = self.calls([command])
         if isinstance(reply, Exception):
@@ -76,6 +80,8 @@ class Wire:
     def _reply(self) -> Any:
         try:
             return self._connection.read_response()
+        except _WRONG_SERVER:
+            raise
         except redis_errors.ResponseError as error:
             return error
 

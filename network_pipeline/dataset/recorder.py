@@ -11,6 +11,9 @@ and finished by the next one that starts.
 Names are claimed by creating them, so processors that start in the same second do not meet. The
 lock of a ``.part`` file is held until it is renamed: a living processor's file is not taken for
 a dead one's.
+
+Every file has its ledger (:mod:`.book`). At the start those of the newest files of the same name
+tell which frames are rows already.
 """
 
 from __future__ import annotations
@@ -25,7 +28,8 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from network_pipeline.dataset import csv_text, flatten
+from network_pipeline.dataset import csv_text, flatten, ledger_files
+from network_pipeline.dataset.book import Book, read_frames
 from network_pipeline.dataset.writers import (
     HEADER,
     CsvWriter,
@@ -35,12 +39,19 @@ from network_pipeline.dataset.writers import (
     sync_directory,
 )
 from network_pipeline.errors import DatasetError, UsageError
-from network_pipeline.rows import Rows, count
+from network_pipeline.range_sets import RangeSet
+from network_pipeline.rows import Rows, count, numbers, session, source
 from network_pipeline.settings import ProcessorSettings
 
 logger = logging.getLogger(__name__)
 
 _PART = ".part"
+
+#: Newest files of the same name whose ledgers are read at the start: what was delivered but not
+#: acknowledged is in them. Of the last few the rows are read that the ledger does not know.
+_EARLIER_LEDGERS = 256
+_EARLIER_FILES = 8
+
 _STAMP = "%Y-%m-%d-%H-%M-%S"
 _STAMP_PATTERN = r"\d{4}(-\d\d){5}(-\d+)?"
 
@@ -55,6 +66,8 @@ class Recorder:
     def __init__(self, settings: ProcessorSettings) -> None:
         self.path: Path | None = None
         self.rows = 0
+        self.book = Book()
+        self._earlier: list[Path] = []
         self._settings = settings
         self._rotates = bool(settings.rotate_after_rows or settings.rotate_after_seconds)
         output = settings.output
@@ -63,7 +76,7 @@ class Recorder:
         self._suffix = output.suffix if output else ".csv"
         self._fixed = output if output and not self._rotates else None
         self._writer: Writer | None = None
-        self._rows_in_file = 0
+        self._rows_in_file = self._size = 0
         self._began = 0.0
         self._stamp, self._claims = "", 0
 
@@ -98,8 +111,38 @@ class Recorder:
         if self._rotates:
             self._finish_left_over()
             logger.info("writing to %s", self._dir / f"{self._name}-*{self._suffix}")
-        else:
+        if self._fixed is None:
+            self._earlier = self._series()[-_EARLIER_LEDGERS:]
+        if not self._rotates:
             self._begin()
+
+    def earlier_frames(self) -> Iterator[tuple[str, RangeSet]]:
+        """Yield sessions and numbers of the rows that were written before :meth:`start`.
+
+        Raises:
+            DatasetError: a file cannot be read.
+        """
+        for path in self._earlier[:-_EARLIER_FILES]:
+            yield from read_frames(path)
+        for path in self._earlier[-_EARLIER_FILES:]:
+            book = Book()
+            book.open(path)
+            yield from book.frames()
+        if self._fixed:
+            yield from self.book.frames()
+
+    def keep_ledger(self, *, is_durable: bool) -> None:
+        """Write the book beside the file where it has changed, if need be or it is time again.
+
+        Raises:
+            DatasetError: the ledger is as it was before.
+        """
+        if not self.book.has_changed:
+            return
+        if self.book.path is None and is_durable:  # before the first rows
+            self._begin_ledger()
+        if is_durable or self.book.is_due():
+            self.book.save(self._size, is_durable=is_durable)
 
     def append(self, pieces: Sequence[Rows]) -> int:
         """Make rows durable, from the first of the first piece; return how many.
@@ -114,6 +157,10 @@ class Recorder:
         writer = self._writer or self._begin()
         taken = list(_first(pieces, self._room()))
         writer.append(_lines(taken))
+        with errors_of(writer.path):
+            self._size = writer.path.stat().st_size
+        for piece in taken:
+            self.book.wrote(source(piece), session(piece), numbers(piece))
         rows = sum(map(count, taken))
         self._rows_in_file += rows
         self.rows += rows
@@ -140,6 +187,7 @@ class Recorder:
         if self._rotates:
             self._finish()
         elif self._writer:
+            self._keep_last_ledger()
             self._writer.close()
             self._writer = None
 
@@ -153,8 +201,11 @@ class Recorder:
             writer.open()
         else:
             writer = self._claim()
+        self.book.open(writer.path)
         self._writer, self.path = writer, writer.path
         self._rows_in_file, self._began = 0, time.monotonic()
+        with errors_of(writer.path):
+            self._size = writer.path.stat().st_size
         logger.info("writing to %s", self.path)
         return writer
 
@@ -174,6 +225,22 @@ class Recorder:
                 path.unlink()
             writer.close()
 
+    def _keep_last_ledger(self) -> None:
+        """Write the book; what it could not keep is in the rows, or not acknowledged."""
+        try:
+            self.keep_ledger(is_durable=True)
+        except DatasetError as error:
+            logger.warning("%s", error)
+
+    def _begin_ledger(self) -> None:
+        """Begin a ledger whose dataset never comes: for what is known before the first rows."""
+        while True:
+            path = self._dir / (self._next_name() + self._suffix)
+            paths = (path, Path(f"{path}{_PART}"), ledger_files.path_of(path))
+            if not any(map(os.path.lexists, paths)):
+                self.book.open(path)
+                return
+
     def _next_name(self) -> str:
         # Never a stamp before the last one: after the end of daylight saving time an hour's names
         # would come back.
@@ -188,16 +255,18 @@ class Recorder:
             self._writer.close()
             self._writer = None
             _sync(self._dir)
+            self._keep_last_ledger()
 
     def _finish_left_over(self) -> None:
-        names = re.compile(
-            re.escape(self._name) + "-" + _STAMP_PATTERN + re.escape(self._suffix + _PART)
-        )
+        for path in self._series(_PART):
+            _finish_left_over(CsvWriter(path))
+
+    def _series(self, ending: str = "") -> list[Path]:
+        """Return the files that have the name and a time, oldest first."""
+        pattern = f"{re.escape(self._name)}-{_STAMP_PATTERN}{re.escape(self._suffix + ending)}"
         with errors_of(self._dir):
             found = sorted(os.listdir(self._dir))
-        for name in found:
-            if names.fullmatch(name):
-                _finish_left_over(CsvWriter(self._dir / name))
+        return [self._dir / name for name in found if re.fullmatch(pattern, name)]
 
 
 def _first(pieces: Sequence[Rows], most_rows: int | None) -> Iterator[Rows]:
@@ -227,17 +296,16 @@ def _rename(writer: Writer) -> Path:
     """Give the writer's file its final name; remove it where it has no rows."""
     part = writer.path
     final = part.with_name(part.name.removesuffix(_PART))
-    if not os.path.lexists(part):
-        logger.warning("%s is gone", part)
-    elif os.path.lexists(final):
-        raise DatasetError(f"{final}: exists, so {part.name} cannot be finished")
-    else:
-        with errors_of(part):
-            if part.stat().st_size > len(HEADER):
-                part.rename(final)
-                logger.info("finished %s", final)
-            else:
-                part.unlink()
+    with errors_of(part):
+        if not os.path.lexists(part):
+            logger.warning("%s is gone", part)
+        elif part.stat().st_size <= len(HEADER):
+            part.unlink()
+        elif os.path.lexists(final):
+            raise DatasetError(f"{final}: exists, so {part.name} cannot be finished")
+        else:
+            part.rename(final)
+            logger.info("finished %s", final)
     return final
 
 
@@ -246,11 +314,20 @@ def _sync(directory: Path) -> None:
         sync_directory(directory)
 
 
+def _complete_ledger(path: Path) -> None:
+    if path.exists():
+        book = Book()
+        book.open(path)
+        if book.has_changed:
+            book.save(path.stat().st_size)
+
+
 def _finish_left_over(writer: Writer) -> None:
     try:
         writer.open()
-        _rename(writer)
+        final = _rename(writer)
         _sync(writer.path.parent)
+        _complete_ledger(final)
     except FileTaken:
         logger.debug("left to its processor: %s", writer.path)
     except DatasetError as error:

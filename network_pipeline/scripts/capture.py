@@ -33,26 +33,35 @@ examples:
   capture-{protocol} --check                       is everything right? start nothing
 
 Rows appear where packets-redis or packets-rabbitmq runs. Ctrl-C ends it in good order: what was
-captured is published first. Capturing needs root or CAP_NET_RAW; root is given up at once."""
+captured is published first, or kept on disk for the next run. Capturing needs root or CAP_NET_RAW;
+root is given up at once."""
 
 
 def _run(values: cli.Values) -> None:
     from network_pipeline.agent import Agent, new_session  # noqa: PLC0415
+    from network_pipeline.broker import durability  # noqa: PLC0415
     from network_pipeline.broker.publisher import Publisher  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
+    from network_pipeline.sessions import SessionBook  # noqa: PLC0415
 
     stop = cli.stop_on_signals()
     broker = settings.broker_settings(values)
     capture = settings.capture_settings(values)
     session = new_session()
-    counters = Counters("captured", "published", "shed", "kernel_dropped")
-    publisher = Publisher(broker, counters)
+    counters = Counters("captured", "published", "spooled", "shed", "kernel_dropped", "adopted",
+                        "damaged")  # fmt: skip
+    limits = _publisher_settings(values)
+    publisher = Publisher(broker, counters, limits)
+    kept = limits.spool_dir / f"sessions-{broker.destination}" if limits.spool_dir else None
+    book = SessionBook(kept, source=capture.source, session=session)
     encode = _encoder(capture, session)
     source = _open_source(capture, broker)
     try:
+        durability.warn(broker)
         publisher.start()
-        agent = Agent(source, encode, publisher, counters, stop_after_num=capture.stop_after_num)
+        agent = Agent(source, encode, publisher, book, counters,
+                      stop_after_num=capture.stop_after_num)  # fmt: skip
         _log.info("session %s: capturing on %s", session, ", ".join(capture.devices))
         with Report("capture", counters, lambda: {"waiting": publisher.waiting()}):
             agent.run(stop)
@@ -72,13 +81,29 @@ def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder:
     return partial(json_messages.of_frames, session=session, source=capture.source)
 
 
+def _publisher_settings(values: cli.Values) -> settings.PublisherSettings:
+    """Choose the spool's directory; make it where the user to come could not."""
+    from network_pipeline import privileges  # noqa: PLC0415
+
+    limits = settings.publisher_settings(values)
+    if limits.spool_dir or not limits.spool_max_bytes:
+        return limits
+    variables = settings.environment()
+    user = privileges.successor(settings.invoking_user(variables))
+    place = settings.spool_dir(variables, user)
+    if user and place.is_relative_to(settings.SYSTEM_STATE_DIR):
+        privileges.make_directory(place, user)
+    return replace(limits, spool_dir=place)
+
+
 def _open_source(capture: settings.CaptureSettings, broker: settings.BrokerSettings) -> Source:
     """Open the sockets, which takes root, and give root up."""
+    from network_pipeline.broker import topology  # noqa: PLC0415
     from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
     from network_pipeline.privileges import drop_root  # noqa: PLC0415
 
     enough = _BATCH_FRAMES if capture.engine == "columnar" else 1
-    source = Sniffer(capture, broker.endpoints, enough_frames=enough)
+    source = Sniffer(capture, topology.servers(broker), enough_frames=enough)
     source.open()
     if done := drop_root(settings.invoking_user(settings.environment())):
         _log.info("%s", done)
@@ -86,16 +111,22 @@ def _open_source(capture: settings.CaptureSettings, broker: settings.BrokerSetti
 
 
 def _check(values: cli.Values) -> list[str]:
-    from network_pipeline.broker import topology  # noqa: PLC0415
+    from network_pipeline.broker import durability, topology  # noqa: PLC0415
+    from network_pipeline.broker.spool_directory import SpoolDirectory  # noqa: PLC0415
 
     broker = settings.broker_settings(values)
     capture = settings.capture_settings(values)
+    limits = _publisher_settings(values)
     _open_source(capture, broker).stop()
+    if limits.has_spool:
+        SpoolDirectory(broker, limits).check()
     topology.check(broker)
+    durability.warn(broker)
     return [
         f"permission to capture on {', '.join(capture.devices)}",
         f"filter {capture.filter!r}, without the broker's own traffic",
         f"broker {broker.safe_url}",
+        f"spool {limits.spool_dir}" if limits.has_spool else "no spool",
     ]
 
 
@@ -111,7 +142,7 @@ def _command(protocol: str, what: str) -> Callable[[], int]:
             cli.Command(
                 name=f"capture-{protocol}",
                 summary=f"Capture {what}, decode each frame and publish it.",
-                options=(*options, *settings.BROKER_OPTIONS),
+                options=(*options, *settings.BROKER_OPTIONS, *settings.PUBLISHER_OPTIONS),
                 run=_run,
                 check=_check,
                 examples=_EXAMPLES.format(protocol=protocol),

@@ -65,8 +65,9 @@ def _run(values: cli.Values) -> None:
     stop = cli.stop_on_signals()
     counters = Counters("captured", "published", "refused", "shed")
     publisher = Publisher(settings.broker_settings(values), counters)
-    agent = FileAgent(_encoder(values), publisher, counters, speed=values["speed"],
-                      stop_after_num=values["stop_after_num"])  # fmt: skip
+    source = values["source"] or socket.gethostname()
+    agent = FileAgent(_encoder(values, source), publisher, counters, source=source,
+                      speed=values["speed"], stop_after_num=values["stop_after_num"])  # fmt: skip
     publisher.start()
     with Report("capture-pcap", counters, lambda: {"waiting": publisher.waiting()}):
         published = agent.run(values["files"], stop)
@@ -76,8 +77,7 @@ def _run(values: cli.Values) -> None:
         raise NetworkPipelineError(f"damaged: {names}; the frames before the damage are published")
 
 
-def _encoder(values: cli.Values) -> Encoder:
-    source = values["source"] or socket.gethostname()
+def _encoder(values: cli.Values, source: str) -> Encoder:
     if values["messages"] == "json":
         from network_pipeline import json_messages  # noqa: PLC0415
 

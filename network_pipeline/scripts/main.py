@@ -1,4 +1,4 @@
-"""network-pipeline: the broker on this machine, the demonstration, the columns."""
+"""network-pipeline: brokers and what they set aside, datasets, the demonstration."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from network_pipeline import rules, settings
-from network_pipeline.scripts import cli
+from network_pipeline.scripts import cli, datasets, rejected
 
 PORT_OPTION = settings.Option(
     "port", "REDIS_PORT", "6379", rules.port, "port of the Redis on this machine"
@@ -18,6 +18,9 @@ examples:
   network-pipeline broker start      a Redis on localhost:6379, unless one answers there already
   sudo network-pipeline demo         capture, publish, process: real packets to a CSV in a minute
   network-pipeline columns           what every column of the CSV means
+  network-pipeline rejected list     what could not become rows, and why
+  network-pipeline verify /srv/packets
+                                     is every frame a row, or known to be lost?
 
 The other commands: capture-tcp, capture-udp, capture-icmp, capture-arp, capture-ssh,
 capture-telnet; packets-redis, packets-rabbitmq; tcp-send-msg, tcp-send-large-msg, udp-send-msg,
@@ -43,6 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_common_flags(parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_broker(commands)
+    rejected.add_to(commands)
+    datasets.add_to(commands)
     demo = commands.add_parser(
         "demo",
         help="run the main job on real packets and show the rows (needs root)",

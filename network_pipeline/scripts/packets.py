@@ -28,6 +28,7 @@ each with a file of its own. Ctrl-C saves what has arrived, and ends it in good 
 
 
 def _run(values: cli.Values) -> None:
+    from network_pipeline.broker import durability  # noqa: PLC0415
     from network_pipeline.broker.consumer import Consumer  # noqa: PLC0415
     from network_pipeline.dataset.recorder import Recorder  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
@@ -37,10 +38,12 @@ def _run(values: cli.Values) -> None:
     stop = cli.stop_on_signals()
     processing = settings.processor_settings(values)
     counters = Counters("received", "written", "duplicate", "rejected")
-    consumer = Consumer(settings.broker_settings(values), prefetch=prefetch(processing))
+    broker = settings.broker_settings(values)
+    consumer = Consumer(broker, prefetch=prefetch(processing))
     recorder = Recorder(processing)
     try:
         consumer.start()
+        durability.warn(broker)
         recorder.start()
         with Report("packets", counters):
             Processor(consumer, recorder, processing, counters).run(stop)
@@ -50,12 +53,13 @@ def _run(values: cli.Values) -> None:
 
 
 def _check(values: cli.Values) -> list[str]:
-    from network_pipeline.broker import topology  # noqa: PLC0415
+    from network_pipeline.broker import durability, topology  # noqa: PLC0415
     from network_pipeline.dataset.recorder import Recorder  # noqa: PLC0415
 
     broker = settings.broker_settings(values)
     target = Recorder(settings.processor_settings(values)).check()
     topology.check(broker)
+    durability.warn(broker)
     return [f"file {target}", f"broker {broker.safe_url}"]
 
 

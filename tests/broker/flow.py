@@ -110,7 +110,14 @@ def assert_empty(settings: BrokerSettings) -> None:
 
 
 def rejected(settings: BrokerSettings) -> list[tuple[bytes, str | None, dict[str, Any]]]:
-    """Return what is in the rejected queue: bodies, content types, headers."""
+    """Return what is in the rejected queue: bodies, content types, headers but for the time."""
+    found = _rejected(settings)
+    for _, _, headers in found:
+        assert isinstance(headers.pop("rejected_at", 0), int)
+    return found
+
+
+def _rejected(settings: BrokerSettings) -> list[tuple[bytes, str | None, dict[str, Any]]]:
     connection = topology.connect(settings)
     channel = connection.channel()
     name = settings.rejected_queue
@@ -132,7 +139,9 @@ def rejected(settings: BrokerSettings) -> list[tuple[bytes, str | None, dict[str
 def _stream_entries(channel: Any, name: str) -> list[tuple[bytes, str | None, dict[str, Any]]]:
     from network_pipeline.broker.entries import decode_entry  # noqa: PLC0415
 
-    entries = [decode_entry(*each) for each in channel._wire.call("XRANGE", name, "-", "+")]
+    entries = [
+        decode_entry(*each) for each in channel.wire.call("XRANGE", channel.key(name), "-", "+")
+    ]
     return [(entry.body, entry.content_type, entry.headers) for entry in entries]
 
 

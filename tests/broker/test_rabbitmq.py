@@ -145,16 +145,24 @@ def test_a_busy_caller_keeps_its_connection(
     flow.assert_empty(settings)
 
 
-def test_a_consumer_notices_a_frozen_broker_by_its_heartbeats(
+@pytest.mark.parametrize("is_receiving", [True, False])
+def test_a_consumer_notices_a_frozen_broker(
     rabbitmq_server: servers.RabbitServer,
     settings: BrokerSettings,
     monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    is_receiving: bool,
 ) -> None:
-    monkeypatch.setattr(topology, "HEARTBEAT_SECONDS", 3.0)
+    """Because it does not answer, long before heartbeats are missed; also to the keeper alone."""
+    monkeypatch.setattr(topology, "ANSWER_SECONDS", 1.0)
     with flow.consuming(settings) as consumer:
         rabbitmq_server.freeze()
         try:
-            with pytest.raises(BrokerLost, match="heartbeats missed"):
+            if not is_receiving:
+                servers.wait_until(
+                    lambda: "lost the broker" in caplog.text, "a keeper that notices"
+                )
+            with pytest.raises(BrokerLost, match="no answer in time"):
                 flow.receive(consumer, 1)
         finally:
             rabbitmq_server.thaw()

@@ -67,7 +67,11 @@ def csv(first: int, last: int) -> str:
 
 
 def contents(directory: Path) -> dict[str, str]:
-    return {path.name: path.read_text() for path in directory.iterdir()}
+    return {
+        path.name: path.read_text()
+        for path in directory.iterdir()
+        if not path.name.endswith(".ledger.json")
+    }
 
 
 # -- one file --------------------------------------------------------------------------------------
@@ -89,7 +93,7 @@ def test_a_name_in_use_gets_a_number(tmp_path: Path) -> None:
     with started(tmp_path) as second, started(tmp_path) as third:
         assert second.path == tmp_path / f"netdata-{STAMP}-2.csv"
         assert third.path == tmp_path / f"netdata-{STAMP}-3.csv"
-    assert len(list(tmp_path.iterdir())) == 4
+    assert len(list(tmp_path.glob("*.csv*"))) == 4
 
 
 def test_a_whole_path_wins_and_is_continued(tmp_path: Path) -> None:

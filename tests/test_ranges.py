@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from network_pipeline.dataset.ranges import Numbers, Ranges, WrittenFrames, runs
+from network_pipeline.ranges import Numbers, Ranges, WrittenFrames, runs
 
 LARGEST = 2**64 - 1
 RUNS = st.lists(st.tuples(st.integers(1, 40), st.integers(0, 6)), max_size=40)

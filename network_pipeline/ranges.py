@@ -1,4 +1,4 @@
-"""Which frames this process has written, so that a frame that is delivered again is dropped.
+"""Sets of frame numbers: those written, so that one delivered again is dropped, and those lost.
 
 Frame numbers of a session mostly come in order, so they are kept as merged ranges: a session whose
 frames all pass through here is one range, however long it runs. Where several processors share
@@ -9,6 +9,7 @@ and the oldest are forgotten. Forgetting can at worst let a duplicate through, n
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
+from collections.abc import Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -59,6 +60,10 @@ class Ranges:
         self._firsts[low:high] = [first]
         self._lasts[low:high] = [last]
 
+    def pairs(self) -> list[tuple[int, int]]:
+        """Return the ranges, each as its first and its last number."""
+        return list(zip(self._firsts, self._lasts, strict=True))
+
     def forget_lower_half(self) -> None:
         """Forget the lower half of the ranges: the frames that were captured first."""
         half = (len(self) + 1) // 2
@@ -95,6 +100,16 @@ class WrittenFrames:
         self._ranges += len(ranges) - before
         while self._ranges > self._max_ranges:
             self._forget()
+
+    def add_ranges(self, session: str, ranges: Iterable[tuple[int, int]]) -> None:
+        """Note frames of a session by ranges of their numbers."""
+        for first, last in ranges:
+            known = self._sessions.setdefault(session, Ranges())
+            before = len(known)
+            known.add(first, last)
+            self._ranges += len(known) - before
+            while self._ranges > self._max_ranges:
+                self._forget()
 
     def _forget(self) -> None:
         oldest = next(iter(self._sessions))

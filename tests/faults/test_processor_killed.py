@@ -1,0 +1,146 @@
+"""Processors killed (-9) under load: every frame is a row, once, and verify can tell."""
+
+from __future__ import annotations
+
+import multiprocessing
+import random
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from multiprocessing.context import ForkServerContext
+from pathlib import Path
+
+import pytest
+
+from network_pipeline import audit, message
+from network_pipeline.ledger import AgentLedger
+from network_pipeline.message import JSON_TYPE, Message
+from network_pipeline.settings import BrokerSettings, ProcessorSettings
+from network_pipeline.verify import Verdict, judge
+from tests import servers
+from tests.broker import flow
+from tests.broker.conftest import unique_queue, url_of
+from tests.faults import processing
+
+KILLS = 20
+FRAMES = 6_000
+SESSION = "0b2f6a54-5d5c-4c5e-9a55-1f6f0f5e2a10"
+#: Frames that the agent shed, and one whose message is poison.
+LOST = range(2_000, 2_011)
+POISON = 3_000
+
+
+@pytest.fixture(scope="module")
+def children() -> ForkServerContext:
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.faults.processing"])
+    return context
+
+
+def agents_messages() -> Iterator[Message]:
+    for number in range(1, FRAMES + 1):
+        if number == POISON:
+            headers = message.headers_of("lb1", SESSION, number, 1)
+            yield Message(b"no frame", JSON_TYPE, headers)
+        elif number not in LOST:
+            frame = {"frame": {"number": number}, "raw": {"load": "00" * 200}}
+            yield message.encode(frame, source="lb1", session=SESSION)
+        if number % 1_000 == 0:
+            yield word(number, "")
+    yield word(FRAMES, "stopped")
+
+
+def word(last: int, ended: str) -> Message:
+    lost = [number for number in LOST if number <= last]
+    told = AgentLedger(
+        "lb1",
+        SESSION,
+        sequence=last + bool(ended),
+        captured=last + 3,
+        kernel_dropped=3,
+        shed=len(lost),
+        published=last - len(lost),
+        last=last,
+        lost=((lost[0], lost[-1]),) if lost else (),
+        ended=ended,
+    )
+    return told.message()
+
+
+def size_of(directory: Path) -> int:
+    """Return the bytes in dataset files, some of which may be renamed just now."""
+    size = 0
+    for path in directory.iterdir():
+        if path.name.endswith((".csv", ".csv.part")):
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size
+    return size
+
+
+def verdict_on(directory: Path) -> Verdict:
+    files = audit.dataset_files([str(directory)])
+    return judge([audit.examine(path) for path in files], is_final=True)
+
+
+def is_complete(directory: Path) -> bool:
+    """Whether all is there; the last word may overtake frames that are delivered again."""
+    verdict = verdict_on(directory)
+    return not verdict.complaints and [each.state for each in verdict.accounts] == ["stopped"]
+
+
+def kill_some(
+    children: ForkServerContext, broker: BrokerSettings, settings: ProcessorSettings
+) -> None:
+    chance = random.Random(5)
+    for _ in range(KILLS):
+        size = size_of(settings.dir)
+        child = children.Process(target=processing.process, args=(broker, settings), daemon=True)
+        child.start()
+        try:
+            grown = partial(has_grown, settings.dir, size + chance.randrange(1, 90_000))
+            servers.wait_until(grown, "progress", step=0)
+            time.sleep(chance.random() / 50)
+        finally:
+            child.kill()
+            child.join()
+
+
+def has_grown(directory: Path, size: int) -> bool:
+    return size_of(directory) >= size
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+@pytest.mark.parametrize("rows", [0, 700], ids=["one file", "rotating"])
+def test_twenty_kills_lose_nothing_and_leave_no_row_twice(
+    kind: str,
+    rows: int,
+    request: pytest.FixtureRequest,
+    children: ForkServerContext,
+    tmp_path: Path,
+) -> None:
+    broker = BrokerSettings(url_of(kind, request), unique_queue())
+    settings = ProcessorSettings(
+        save_after_num=50,
+        save_after_seconds=0.2,
+        dir=tmp_path,
+        output=None if rows else tmp_path / "rows.csv",
+        rotate_after_rows=rows,
+    )
+    flow.publish(broker, agents_messages())
+    kill_some(children, broker, settings)
+    stop = threading.Event()
+    last = threading.Thread(target=processing.process, args=(broker, settings, stop))
+    last.start()
+    try:
+        servers.wait_until(lambda: is_complete(tmp_path), "all frames", seconds=60, step=0.2)
+    finally:
+        stop.set()
+        last.join()
+    verdict = verdict_on(tmp_path)
+    assert list(verdict.complaints) == []
+    [account] = verdict.accounts
+    assert (account.state, account.frames, account.kernel_dropped) == ("stopped", FRAMES, 3)
+    assert (account.rows, account.rejected, account.shed) == (FRAMES - len(LOST) - 1, 1, len(LOST))
+    assert len(flow.rejected(broker)) >= 1

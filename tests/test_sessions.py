@@ -1,0 +1,137 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from network_pipeline import ledger, sessions
+from network_pipeline.ledger import AgentLedger
+from network_pipeline.message import Message
+from network_pipeline.sessions import SessionBook
+
+COUNTS = {"captured": 9, "kernel_dropped": 1, "shed": 2, "published": 5}
+
+
+def word(ours: SessionBook, *noted: Any, is_over: bool = False) -> Message | None:
+    ours.note(*noted, is_over=is_over)
+    return ours.news()
+
+
+def told(message: Message | None) -> AgentLedger:
+    assert message is not None
+    return ledger.of_message(message.body, message.headers)
+
+
+def book(directory: Path, session: str = "s") -> SessionBook:
+    return SessionBook(directory, source="lb1", session=session)
+
+
+def test_words_follow_each_other_and_only_when_something_moved(tmp_path: Path) -> None:
+    ours = book(tmp_path / "state" / "sessions")
+    assert ours.start() == []
+    first = told(word(ours, COUNTS, 8, [(3, 4)]))
+    assert first == AgentLedger("lb1", "s", 1, 9, 1, 2, 0, 5, 8, ((3, 4),), False, "", first.at)
+    assert word(ours, COUNTS, 8, [(3, 4)]) is None
+    last = told(word(ours, {**COUNTS, "spooled": 1}, 8, [(3, 4)], is_over=True))
+    assert ours.news() is None
+    assert (last.sequence, last.spooled, last.ended) == (2, 1, "stopped")
+    assert last.captured == last.accounted
+    assert (tmp_path / "state" / "sessions").stat().st_mode & 0o777 == 0o700
+    assert (tmp_path / "state" / "sessions" / "s.json").stat().st_mode & 0o777 == 0o600
+    ours.close(is_published=True)
+    assert list((tmp_path / "state" / "sessions").iterdir()) == []
+
+
+def test_notes_are_kept_more_often_than_published(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    now = [50.0]
+    monkeypatch.setattr("network_pipeline.sessions.time.monotonic", lambda: now[0])
+    ours = book(tmp_path)
+    ours.start()
+    assert ours.is_due()
+    assert told(word(ours, COUNTS, 8, [])).captured == 9
+    assert not ours.is_due()
+    now[0] += sessions.NOTE_SECONDS
+    assert ours.is_due()
+    assert word(ours, {**COUNTS, "captured": 10}, 9, []) is None
+    assert ledger.parse_agent((tmp_path / "s.json").read_bytes()).captured == 10
+    now[0] += sessions.TELL_SECONDS
+    assert told(ours.news()).captured == 10
+    assert ours.news() is None
+
+
+VICTIM = """
+import sys, pathlib
+from network_pipeline.sessions import SessionBook
+book = SessionBook(pathlib.Path(sys.argv[1]), source="lb1", session="dead")
+book.start()
+book.note({"captured": 4, "kernel_dropped": 0, "shed": 0, "published": 3}, 4, [])
+print("here", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def killed(tmp_path: Path) -> Path:
+    """A directory that an agent left when it was killed."""
+    command = [sys.executable, "-c", VICTIM, str(tmp_path)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as agent:
+        assert agent.stdout is not None
+        assert agent.stdout.readline() == b"here\n"
+        assert book(tmp_path, "beside").start() == []  # it lives
+        os.kill(agent.pid, signal.SIGKILL)
+    return tmp_path
+
+
+def test_the_next_agent_has_the_last_word_of_one_that_was_killed(killed: Path) -> None:
+    ours = book(killed)
+    [word] = ours.start()
+    dead = told(word)
+    assert (dead.session, dead.ended, dead.sequence) == ("dead", "killed", 2)
+    assert (dead.captured, dead.published, dead.last) == (4, 3, 4)
+    assert book(killed, "third").start() == []  # ours has taken it
+    ours.close(is_published=False)
+    again = book(killed, "fourth")
+    assert told(again.start()[0]) == dead
+    again.close(is_published=True)
+    assert not (killed / "dead.json").exists()
+    assert book(killed, "fifth").start() == []
+
+
+def test_a_last_word_that_was_not_published_comes_again_as_it_was(tmp_path: Path) -> None:
+    ours = book(tmp_path)
+    ours.start()
+    last = told(word(ours, COUNTS, 8, [], is_over=True))
+    ours.close(is_published=False)
+    assert told(book(tmp_path, "next").start()[0]) == last
+
+
+def test_an_agent_that_is_killed_before_its_first_word_is_known_as_killed(tmp_path: Path) -> None:
+    ours = book(tmp_path)
+    ours.start()
+    ours.close(is_published=False)
+    dead = told(book(tmp_path, "next").start()[0])
+    assert (dead.session, dead.ended, dead.sequence, dead.last) == ("s", "killed", 1, 0)
+
+
+def test_a_damaged_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "x.json").write_text("{")
+    assert book(tmp_path).start() == []
+    assert "x.json: left out: a ledger that is not JSON" in caplog.text
+
+
+def test_a_directory_that_cannot_be_made_costs_no_words(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    ours = book(tmp_path / "file")
+    assert ours.start() == []
+    assert "a killed agent leaves no word" in caplog.text
+    assert told(word(ours, COUNTS, 8, [])).captured == 9
+    ours.close(is_published=True)
