@@ -3,30 +3,35 @@
 Files are read one after another, each a session of its own, which its content gives: published
 twice, its frames are known to the processor. A frame keeps the number and the time it has in its
 file. A file can wait, unlike a socket: it is read no faster than the publisher takes messages.
-Frames are lost only by a stop while the broker takes none, and if no message can hold them::
+Frames are lost only by a stop while the broker takes none, and if no message can hold them: they
+are ``shed``. Every frame that was found is published or counted, as ``filtered`` where the filter
+did not select it, as ``refused`` where nothing here decodes its link type or the filter cannot be
+applied to it::
 
-    captured = published + refused + shed
-
-``captured`` are the frames that were handed to the publisher, and those ``refused`` because
-nothing here decodes their link type.
+    captured = published + filtered + refused + shed
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+
 from network_pipeline import agent
+from network_pipeline.capture.file_filter import FileFilter, Selection
+from network_pipeline.capture.inputs import Input
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
-from network_pipeline.capture.raw_file import file_session
 from network_pipeline.capture.replay import paced
-from network_pipeline.errors import NetworkPipelineError
 from network_pipeline.frames import FrameBatch
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters
+
+COUNTED = ("captured", "published", "filtered", "refused", "shed")
 
 #: Longest time until a stop is noticed while the publisher takes nothing.
 ROOM_SECONDS = 0.25
@@ -45,8 +50,21 @@ class Publisher(agent.Publisher, Protocol):
 
 
 @dataclass(frozen=True)
+class Plan:
+    """What is published, and how fast.
+
+    ``speed`` is a multiple of the capture's own, or infinity. The agent ends after
+    ``stop_after_num`` frames that the filter selected; 0: after all of them.
+    """
+
+    speed: float
+    stop_after_num: int = 0
+    filter: FileFilter | None = None
+
+
+@dataclass(frozen=True)
 class Published:
-    """What was published of one file: its session, and its frames, refused ones among them."""
+    """What came of one file: its session, and all of its frames that were found."""
 
     name: str
     session: str
@@ -57,47 +75,31 @@ class Published:
 class FileAgent:
     """Publishes capture files through a publisher that was started; it is stopped in the end.
 
-    ``counters`` has the names captured, published, refused and shed. ``speed`` is a multiple of
-    the capture's own, or infinity. With ``stop_after_num`` it ends after that many frames.
+    ``counters`` must have those of :data:`COUNTED`.
     """
 
     def __init__(
-        self,
-        encode: Encoder,
-        publisher: Publisher,
-        counters: Counters,
-        *,
-        speed: float,
-        stop_after_num: int = 0,
+        self, encode: Encoder, publisher: Publisher, counters: Counters, plan: Plan
     ) -> None:
         self._encode = encode
         self._publisher = publisher
         self._counters = counters
-        self._speed = speed
-        self._stop_after_num = stop_after_num
+        self._plan = plan
 
-    def run(self, paths: Sequence[str], stop: threading.Event) -> list[Published]:
+    def run(self, inputs: Sequence[Input], stop: threading.Event) -> list[Published]:
         """Publish the files, or what of them comes before ``stop``; return what came of each.
 
         Raises:
-            UsageError: a file is not there or cannot be read; known ones are read first.
-            NetworkPipelineError: frames could not be published before the time to end was over.
+            UsageError: a file is not there or cannot be read.
         """
         published = []
         try:
-            for path in paths:
-                file_session(path)  # it is there
-            for path in paths:
+            for path, _ in inputs:
                 if stop.is_set() or self._left() == 0:
                     break
                 published.append(self._publish_file(path, stop))
         finally:
             self._publisher.stop(agent.DRAIN_SECONDS)
-        if self._counters["shed"]:
-            raise NetworkPipelineError(
-                f"{self._counters['shed']} frames that were read are not published; publish the "
-                "files again: rows of those that are will not come twice"
-            )
         return published
 
     def _publish_file(self, path: str, stop: threading.Event) -> Published:
@@ -105,8 +107,8 @@ class FileAgent:
         damage = None
         with CaptureFile(path, stop=stop) as capture:
             try:
-                for batch in paced(capture, self._speed, stop):
-                    self._publish(batch, capture.session, stop)
+                for batch in paced(capture, self._plan.speed, stop):
+                    self._publish(self._selected(batch), capture.session, stop)
                     if self._left() == 0:
                         break
             except DamagedCapture as error:
@@ -116,10 +118,24 @@ class FileAgent:
         frames = self._counters["captured"] - before
         return Published(capture.name, capture.session, frames, damage)
 
-    def _publish(self, batch: FrameBatch, session: str, stop: threading.Event) -> None:
+    def _selected(self, batch: FrameBatch) -> FrameBatch:
+        """Return the frames to publish, up to the last that is wanted, and count the others."""
+        selection = self._select(batch)
         left = self._left()
-        if left is not None and left < len(batch):
-            batch = batch.take(slice(left))
+        if left is not None and left < len(selection.batch):
+            last = np.searchsorted(batch.numbers, selection.batch.numbers[left - 1])
+            selection = self._select(batch.take(slice(int(last) + 1)))
+        self._counters.add("captured", selection.filtered + selection.refused.total())
+        self._counters.add("filtered", selection.filtered)
+        self._counters.add("refused", selection.refused.total())
+        return selection.batch
+
+    def _select(self, batch: FrameBatch) -> Selection:
+        return (
+            self._plan.filter.select(batch) if self._plan.filter else Selection(batch, 0, Counter())
+        )
+
+    def _publish(self, batch: FrameBatch, session: str, stop: threading.Event) -> None:
         handed = 0
         for message in self._encode(batch, session):
             while not (self._publisher.await_room(message, ROOM_SECONDS) or stop.is_set()):
@@ -133,9 +149,11 @@ class FileAgent:
 
     def _left(self) -> int | None:
         """Return how many frames are still wanted, None for all."""
-        if not self._stop_after_num:
+        if not self._plan.stop_after_num:
             return None
-        return self._stop_after_num - self._counters["captured"] + self._counters["refused"]
+        counts = self._counters.snapshot()
+        wanted = counts["captured"] - counts["filtered"] - counts["refused"]
+        return self._plan.stop_after_num - wanted
 
     def _count_refused(self, capture: CaptureFile) -> None:
         refused = capture.refused()
