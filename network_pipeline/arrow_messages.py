@@ -8,7 +8,7 @@ import numpy as np
 
 from network_pipeline import batch_message
 from network_pipeline.decode.columnar import decode_batch
-from network_pipeline.frames import Frame, FrameBatch
+from network_pipeline.frames import Frame, FrameBatch, known_time
 from network_pipeline.message import Message
 from network_pipeline.settings import Compression
 
@@ -37,7 +37,7 @@ def _batch_of(frames: Sequence[Frame]) -> FrameBatch:
         offsets=np.cumsum(lengths, dtype=np.int64) - lengths,
         lengths=lengths,
         wire_lens=np.array(wire_lens, np.uint32),
-        times_ns=np.array(times_ns, np.int64),
+        times_ns=np.fromiter(map(known_time, times_ns), np.int64, len(times_ns)),
         numbers=np.array(numbers, np.uint64),
         link_types=np.array(link_types, np.uint16),
         interfaces=np.array([names[name] for name in interfaces], np.uint16),

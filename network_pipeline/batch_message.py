@@ -122,6 +122,9 @@ def _check_identity(rows: pa.RecordBatch, headers: Mapping[str, Any]) -> None:
     numbers = rows.column("frame_number")
     if numbers.null_count or pc.min(numbers).as_py() == 0:
         raise MessageError("no frame.number")
+    first = numbers[0].as_py()
+    if headers.get("first", first) != first:
+        raise MessageError(f"frame {first} comes first, not the one that the headers say")
     if len(numbers.unique()) < len(numbers):
         raise MessageError("a frame.number twice")
 

@@ -7,6 +7,9 @@ the filter cannot be applied to it::
 
     frames = rows + filtered + refused
 
+The ledger beside the dataset says so, with the numbers of those that are no rows, as it does beside
+a processor's.
+
 With several threads, one reads and writes while the others decode. Batches do not copy frames: each
 keeps the buffer that it lies in alive until it is decoded.
 """
@@ -16,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -26,17 +30,21 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from network_pipeline import payload_key
+from network_pipeline import ledger, payload_key
 from network_pipeline.capture.file_filter import FileFilter
 from network_pipeline.capture.inputs import Input
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
+from network_pipeline.dataset import ledger_files
 from network_pipeline.dataset.exports import Export
+from network_pipeline.dataset.identities import ENDINGS
 from network_pipeline.dataset.writers import FileTaken, errors_of
 from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.errors import DatasetError
 from network_pipeline.frames import FrameBatch
+from network_pipeline.ledger import DatasetLedger, SessionLedger
 from network_pipeline.metrics import Counters
 from network_pipeline.ordered import in_order
+from network_pipeline.range_sets import RangeSet, Tally
 from network_pipeline.summary import Summary
 
 COUNTED = ("frames", "rows", "filtered", "refused")
@@ -92,6 +100,7 @@ class Conversion:
         self._counters = counters
         self._plan = plan
         self._summary = Summary()
+        self._ledgers: dict[str, SessionLedger] = {}
         self._capture: CaptureFile | None = None
         self._bytes_before = 0
 
@@ -123,8 +132,23 @@ class Conversion:
         self._export.facts |= self._facts(sessions)
         return self._summary
 
+    def keep_ledger(self) -> None:
+        """Write the ledger beside the dataset, which is complete; none beside JSON lines.
+
+        Raises:
+            DatasetError: it cannot be written.
+        """
+        path = self._export.path
+        if not path.name.endswith(ENDINGS):
+            return
+        with errors_of(path):
+            size = path.stat().st_size
+        told = DatasetLedger(path.name, size, at=time.time_ns(), sessions=self._ledgers)
+        ledger_files.write(ledger_files.path_of(path), told.text(), is_durable=True)
+
     def _convert(self, capture: CaptureFile) -> None:
         decode = partial(self._decoded, capture.session)
+        before, written = self._counters["frames"], Tally()
         for rows, filtered, refused in in_order(
             decode, self._batches(capture), threads=self._plan.threads
         ):
@@ -135,9 +159,18 @@ class Conversion:
                 self._export.append(rows)
                 self._counters.add("rows", rows.num_rows)
                 self._summary.count(rows)
+                written.add(rows.column("frame_number").to_numpy())
         for name, count in capture.refused().items():
             _log.warning("%s: %d frames of link type %s left out", capture.name, count, name)
         self._note_refused(capture.refused())
+        self._note_session(capture.session, self._counters["frames"] - before, written.numbers)
+
+    def _note_session(self, session: str, frames: int, written: RangeSet) -> None:
+        source, count = self._plan.source, written.count
+        agent = ledger.of_file(source, session, frames, written)
+        self._ledgers[session] = SessionLedger(
+            source, count, count, frames=tuple(written.pairs()), agent=agent
+        )
 
     def _batches(self, capture: CaptureFile) -> Iterator[FrameBatch]:
         """Yield the batches of a file up to its end or damage."""

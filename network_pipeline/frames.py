@@ -15,6 +15,14 @@ if TYPE_CHECKING:
 NO_TIME: Final = -(2**63)
 
 
+def known_time(time_ns: int) -> int:
+    """Return a capture time, or :data:`NO_TIME` for one before 1677-09-21 or after 2262-04-11.
+
+    No column can hold that, since 64 bits of nanoseconds cannot; clocks that are wrong name it.
+    """
+    return time_ns if abs(time_ns) < -NO_TIME else NO_TIME
+
+
 class LinkType(enum.IntEnum):
     """What the first byte of a frame belongs to (numbers of the tcpdump.org LINKTYPE registry)."""
 

@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from network_pipeline.errors import DatasetError, MessageError
 from network_pipeline.message import Message
+from network_pipeline.range_sets import RangeSet, up_to
 from network_pipeline.schema import SCHEMA_VERSION
 
 #: Content type of the message that holds an agent's ledger.
@@ -96,6 +98,27 @@ class AgentLedger:
     def text(self) -> bytes:
         """Return the ledger as JSON."""
         return _json({"version": VERSION, **asdict(self)})
+
+
+def of_file(source: str, session: str, frames: int, published: RangeSet) -> AgentLedger:
+    """Return the ledger of a capture file's session: what is not ``published`` was left out.
+
+    ``frames`` is how many the file has; they are numbered from 1.
+    """
+    lost, is_incomplete = latest((up_to(frames) - published).pairs())
+    return AgentLedger(
+        source,
+        session,
+        sequence=1,
+        captured=frames,
+        shed=frames - published.count,
+        published=published.count,
+        last=frames,
+        lost=lost,
+        is_incomplete=is_incomplete,
+        ended=STOPPED,
+        at=time.time_ns(),
+    )
 
 
 @dataclass(frozen=True)

@@ -122,6 +122,10 @@ def _check_fields(values: Nested, fields: Mapping[str, Any], prefix: str) -> Non
             raise MessageError(f"{prefix}{name}: not a valid value")
 
 
+_FIRST_TIME = "1677-09-21T00:12:43.145224193Z"
+_LAST_TIME = "2262-04-11T23:47:16.854775807Z"
+
+
 def _integer_up_to(limit: int) -> Callable[[object], bool]:
     return lambda value: type(value) is int and 0 <= value <= limit
 
@@ -129,6 +133,14 @@ def _integer_up_to(limit: int) -> Callable[[object], bool]:
 def _text_like(pattern: str) -> Callable[[object], bool]:
     matches = re.compile(pattern).fullmatch
     return lambda value: type(value) is str and matches(value) is not None
+
+
+_looks_like_time = _text_like(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{9}Z")
+
+
+def _is_time(value: object) -> bool:
+    """Return whether it is a time that 64 bits of nanoseconds can say; texts are in its order."""
+    return _looks_like_time(value) and _FIRST_TIME <= str(value) <= _LAST_TIME
 
 
 #: Characters that no text may hold, since a line of CSV is a row: controls and line breaks.
@@ -147,7 +159,7 @@ _CHECKS: dict[str, Callable[[object], bool]] = {
     **{name: _text_like(pattern) for name, pattern in TEXT_PATTERNS.items()},
     "hex": _text_like(r"(?:[0-9a-f]{2})*"),
     "string": _text_like(rf"[^{_CONTROLS}\ud800-\udfff]*"),  # half characters are no UTF-8
-    "timestamp[ns, UTC]": _text_like(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z"),
+    "timestamp[ns, UTC]": _is_time,
     **{name: _integer_up_to(limit) for name, limit in INTEGER_LIMITS.items()},
 }
 

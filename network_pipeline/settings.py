@@ -140,6 +140,11 @@ COMPRESSION_OPTION = Option("compression", "MESSAGE_COMPRESSION", "lz4",
                             rules.one_of("lz4", "zstd", "none"),
                             "of Arrow messages: lz4, zstd or none", "NAME")  # fmt: skip
 
+# NETWORK_FILTER is not read: one that is set for captures would quietly thin out every file.
+FILE_FILTER_OPTION = Option("filter", "PCAP_FILTER", "", rules.text_value,
+                            "which frames of the files are taken, as tcpdump writes it (man "
+                            "pcap-filter)", "BPF", shown="all frames")  # fmt: skip
+
 CAPTURE_OPTIONS = (
     Option("device", "CAP_DEVICE", "lo", rules.device_list,
            "network device, 'any' for all; may be repeated", "NAME", repeatable=True),

@@ -63,7 +63,7 @@ def test_every_kind_of_frame_comes_back() -> None:
         assert headers.pop("created")
         assert headers == {
             "schema": SCHEMA_VERSION, "source": SOURCE, "session": SESSION,
-            "first": 1, "count": len(FRAMES),
+            "first": 1, "last": len(FRAMES), "count": len(FRAMES),
         }  # fmt: skip
 
 
@@ -136,6 +136,9 @@ def test_values_that_no_row_may_hold(name: str, values: list[Any], reason: str) 
         ({"source": "other"}, "another source than the headers say"),
         ({"session": "other"}, "another session than the headers say"),
         ({"count": 7}, "not as many as the headers say"),
+        ({"count": "7"}, "not as many as the headers say"),
+        ({"first": 2}, "frame 1 comes first, not the one that the headers say"),
+        ({"first": None}, "frame 1 comes first, not the one that the headers say"),
     ],
 )
 def test_headers_that_do_not_fit(headers: dict[str, Any], reason: str) -> None:

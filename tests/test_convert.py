@@ -22,7 +22,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from network_pipeline import payload_key
+from network_pipeline import audit, payload_key
 from network_pipeline.capture.file_filter import FileFilter
 from network_pipeline.capture.inputs import inputs
 from network_pipeline.convert import COUNTED, Conversion, Plan
@@ -30,6 +30,7 @@ from network_pipeline.dataset.exports import export
 from network_pipeline.frames import Frame, LinkType
 from network_pipeline.metrics import Counters
 from network_pipeline.traffic import craft
+from network_pipeline.verify import judge
 from tests import netns
 from tests.capture.capture_files import COMPRESS, SHARED, Pcap, Pcapng
 from tests.dataset import tmpfs
@@ -397,6 +398,27 @@ def test_a_signal_ends_a_silent_pipe_with_what_came(tmp_path: Path, capture: Pat
 
 
 # -- the dataset's place ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.parquet"])
+def test_the_ledger_explains_what_is_no_row(tmp_path: Path, capture: Path, name: str) -> None:
+    radio = bytearray(capture.read_bytes())
+    radio[20:24] = (105).to_bytes(4, "little")
+    (tmp_path / "radio.pcap").write_bytes(radio)
+    output = tmp_path / "out" / name
+    output.parent.mkdir()
+    done = run(capture, tmp_path / "radio.pcap", "--output", output, "--filter", "len = 51")
+    assert done.returncode == 0, done.stderr
+    [found] = [audit.examine(path) for path in audit.dataset_files([str(output.parent)])]
+    verdict = judge([found], is_final=True)
+    assert list(verdict.complaints) == []
+    accounts = sorted((each.frames, each.rows, each.shed) for each in verdict.accounts)
+    assert accounts == [(10, 0, 10), (10, 9, 1)]
+
+
+def test_json_lines_have_no_ledger(tmp_path: Path, capture: Path) -> None:
+    assert run(capture, "--output", tmp_path / "x.jsonl").returncode == 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["ten.pcap", "x.jsonl"]
 
 
 def test_a_file_given_twice_is_read_once(tmp_path: Path, capture: Path) -> None:

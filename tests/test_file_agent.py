@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from network_pipeline import arrow_messages, json_messages, ledger, rows
-from network_pipeline.errors import NetworkPipelineError, UsageError
-from network_pipeline.file_agent import Encoder, FileAgent
+from network_pipeline.capture.file_filter import FileFilter
+from network_pipeline.capture.inputs import Input
+from network_pipeline.file_agent import COUNTED, Encoder, FileAgent, Plan
 from network_pipeline.frames import Frame, LinkType
 from network_pipeline.ledger import LEDGER_TYPE, AgentLedger
 from network_pipeline.losses import Losses
@@ -70,27 +71,24 @@ class Publisher:
 
 class Run:
     def __init__(self, encode: str = "arrow", waits: int = 0, **options: Any) -> None:
-        self.counters = Counters("captured", "published", "refused", "shed")
+        self.counters = Counters(*COUNTED)
         self.publisher = Publisher(self.counters, waits)
         self.stop = threading.Event()
-        self.agent = FileAgent(
-            ENCODERS[encode],
-            self.publisher,
-            self.counters,
-            source="edge",
-            **{"speed": MAX, **options},
-        )
+        plan = Plan(**{"source": "edge", "speed": MAX, **options})
+        self.agent = FileAgent(ENCODERS[encode], self.publisher, self.counters, plan)
 
     def __call__(self, *paths: Path | str) -> list[tuple[str, int, bool]]:
-        found = self.agent.run([str(path) for path in paths], self.stop)
+        found = self.agent.run([Input(str(path), None) for path in paths], self.stop)
         return [(Path(one.name).name, one.frames, one.damage is not None) for one in found]
 
     def counts(self) -> tuple[int, int, int, int]:
-        captured, published, refused, shed = self.counters.snapshot().values()
-        assert captured == published + refused + shed
+        """Return how many frames were found, published, refused and shed; others were filtered."""
+        captured, published, filtered, refused, shed = self.counters.snapshot().values()
+        assert captured == published + filtered + refused + shed
         return captured, published, refused, shed
 
     def words(self) -> list[tuple[int, int, Any]]:
+        """Return of each session the frames, how many are published, and the others' numbers."""
         words = self.publisher.words
         assert all(one.ended == "stopped" and one.captured == one.accounted for one in words)
         return [(one.last, one.published, one.lost) for one in words]
@@ -166,19 +164,42 @@ def test_frames_of_other_link_types_are_counted(tmp_path: Path) -> None:
     assert run.words() == [(4, 0, ((1, 4),)), (5, 5, ())]
 
 
-def test_a_missing_file_is_known_before_anything_is_published(tmp_path: Path) -> None:
-    run = Run()
-    with pytest.raises(UsageError, match="missing"):
-        run(capture(tmp_path / "a.pcap", 3), tmp_path / "missing.pcap")
-    assert run.counts() == (0, 0, 0, 0)
-    assert run.publisher.stopped == 1
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_a_filter_selects_what_is_published(tmp_path: Path, encode: str) -> None:
+    run = Run(encode, filter=FileFilter("len > 60"))
+    assert run(capture(tmp_path / "a.pcap", 30, sizes=(60, 60, 61))) == [("a.pcap", 30, False)]
+    assert run.counts() == (30, 10, 0, 0)
+    assert [number for _, number in run.numbers()] == list(range(2, 31, 3))
 
 
-def test_a_stop_while_the_broker_takes_nothing_is_an_error_with_the_count(tmp_path: Path) -> None:
+def test_it_ends_with_the_last_frame_that_is_wanted(tmp_path: Path) -> None:
+    run = Run(filter=FileFilter("len > 60"), stop_after_num=7)
+    files = [capture(tmp_path / f"{count}.pcap", count, sizes=(60, 60, 61)) for count in (10, 30)]
+    assert run(*files) == [("10.pcap", 10, False), ("30.pcap", 11, False)]
+    assert run.counts() == (21, 7, 0, 0)
+    assert [(frames, published) for frames, published, _ in run.words()] == [(10, 3), (11, 4)]
+    assert run.words()[0][2] == ((1, 1), (3, 4), (6, 7), (9, 10))
+    assert [number for _, number in run.numbers()] == [2, 5, 8, 2, 5, 8, 11]
+
+
+def test_frames_that_a_filter_cannot_be_applied_to_are_refused(tmp_path: Path) -> None:
+    path = capture(tmp_path / "bare.pcap", 4)
+    data = bytearray(path.read_bytes())
+    data[20:24] = int(LinkType.RAW).to_bytes(4, "little")
+    path.write_bytes(data)
+    frame_filter = FileFilter("ether src 02:00:00:00:00:01")
+    run = Run(filter=frame_filter)
+    assert run(path, capture(tmp_path / "b.pcap", 5)) == [
+        ("bare.pcap", 4, False), ("b.pcap", 5, False)
+    ]  # fmt: skip
+    assert run.counts() == (9, 0, 4, 0)
+    assert len(frame_filter.problems) == 1
+
+
+def test_what_the_broker_did_not_take_until_a_stop_is_counted(tmp_path: Path) -> None:
     run = Run("json", waits=10**9)
     run.publisher.on_wait = run.stop.set
-    with pytest.raises(NetworkPipelineError, match=r"^3 frames that were read are not published"):
-        run(capture(tmp_path / "a.pcap", 3))
+    assert run(capture(tmp_path / "a.pcap", 3)) == [("a.pcap", 3, False)]
     assert run.counts() == (3, 0, 0, 3)
     assert run.words() == []
     assert run.publisher.stopped == 1
@@ -191,7 +212,6 @@ def test_a_frame_that_no_message_can_hold_is_counted(tmp_path: Path, encode: str
     data[16:20] = (2**22).to_bytes(4, "little")  # the snap length
     path.write_bytes(data)
     run = Run(encode)
-    with pytest.raises(NetworkPipelineError, match=r"^1 frames that were read are not published"):
-        run(path)
+    assert run(path) == [("large.pcap", 3, False)]
     assert run.counts() == (3, 2, 0, 1)
     assert run.words() == [(3, 2, ((1, 1),))]

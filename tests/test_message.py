@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from network_pipeline import message
+from network_pipeline.decode import text
 from network_pipeline.errors import MessageError
 from network_pipeline.schema import SCHEMA_VERSION
 
@@ -47,6 +48,13 @@ def test_a_message_without_a_schema_header_is_judged_by_its_values() -> None:
     assert decode(WHOLE) == WHOLE
 
 
+@pytest.mark.parametrize("time_ns", [1 - 2**63, 0, 2**63 - 1])
+def test_times_of_64_bits_are_taken(time_ns: int) -> None:
+    time = text.time(time_ns)
+    assert time is not None
+    assert decode(with_field("frame", "time", time))["frame"]["time"] == time
+
+
 @pytest.mark.parametrize("value", [None, "a_b", "a;b", "naïve"])
 def test_absent_and_unusual_texts_are_taken(value: str | None) -> None:
     assert decode(with_field("dns", "qd", {"qname": value}))["dns"]["qd"]["qname"] == value
@@ -72,6 +80,18 @@ def test_absent_and_unusual_texts_are_taken(value: str | None) -> None:
         (with_field("udp", "sport", {}), "udp.sport: not a valid value"),
         (with_field("frame", "number", 2**64), "frame.number: not a valid value"),
         (with_field("frame", "time", "2018-01-27 17:40:04"), "frame.time: not a valid value"),
+        (
+            with_field("frame", "time", "2262-04-11T23:47:16.854775808Z"),
+            "frame.time: not a valid value",
+        ),
+        (
+            with_field("frame", "time", "1677-09-21T00:12:43.145224192Z"),
+            "frame.time: not a valid value",
+        ),
+        (
+            with_field("frame", "time", "19٩9-01-01T00:00:00.000000000Z"),
+            "frame.time: not a valid value",
+        ),
         (with_field("ip", "src", "127.0.0.1\n"), "ip.src: not a valid value"),
         (with_field("raw", "load", "ABC"), "raw.load: not a valid value"),
         (with_field("eth", "src", "00-00-00-00-00-00"), "eth.src: not a valid value"),

@@ -81,7 +81,9 @@ class Window:
     def _move(self) -> None:
         """Put what was not taken at the front of a new buffer, with room behind it."""
         left = self.left
-        data = np.empty(max(self._size, 2 * left), np.uint8).data
+        # For a long record not much more than it takes: the frames behind it are one batch.
+        room = min(left, self._size + left // 8)
+        data = np.empty(max(self._size, left + room), np.uint8).data
         data[:left] = self.data[self.position : self.end]
         self._begin += self.position
         self.data, self.position, self.end = data, 0, left

@@ -82,7 +82,8 @@ def decode_batch(
     ``padding_load`` hold keyed BLAKE2b digests (RFC 7693) of 16 bytes in the place of content.
 
     Raises:
-        ValueError: a frame is not in the buffer, or frames are 2 GiB apart.
+        ValueError: a frame is not in the buffer, or frames are 2 GiB apart, or their DNS messages
+            hold more than 1 GiB of text.
     """
     located = _locate(batch)
     texts = _read_dns(located)
@@ -235,7 +236,7 @@ def _read_dns(located: _Located) -> _Texts:
     _, places, ends, _, errors = located
     rows = places.shape[1]
     sizes = (ends[_DNS_MESSAGE] - places[_DNS])[places[_DNS] >= 0]
-    capacity = dns_reader.most_text(int(sizes.max(initial=0))) + _TEXT_BYTES * len(sizes)
+    capacity = dns_reader.most_written(int(sizes.max(initial=0))) + _TEXT_BYTES * len(sizes)
     texts = [Text(memory((capacity,), np.uint8).data) for _ in range(dns_reader.TEXTS)]
     reader = dns_reader.Reader(located.data, texts)
     offsets = filled((dns_reader.TEXTS, rows + 1), np.int32, 0)
@@ -252,6 +253,8 @@ def _read_dns(located: _Located) -> _Texts:
     )
     row = 0
     while (row := read(row)) < rows:
+        if 2 * len(texts[0].data) > MOST_BYTES:
+            raise ValueError(f"DNS messages hold more than {len(texts[0].data)} bytes of text")
         for out in texts:
             out.widen()
     wrong = (errors == 0) & (reasons > 0)

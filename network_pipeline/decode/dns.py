@@ -6,8 +6,10 @@ it stays, and ``error`` names it. Authority and additional records have no colum
 Work is bounded whatever the counts claim. A record has at least eleven bytes, so there are never
 more records than bytes. A name has at most 255 (RFC 1035 section 2.3.4) and its pointers lead back
 (section 4.1.4: "a prior occurrence"); what a pointer led to is kept by its place, so that no label
-is read twice for pointers. Since two bytes can then stand for 255, all answers together may take
-256 KiB of text; no honest message comes near. The reading is done in :mod:`.dns_reader`.
+is read twice for pointers. Since two bytes can then stand for 255, what a message says may take 4
+KiB of text and 16 bytes for each of its own, of which honest messages need half, and 256 KiB at
+most: the answer beyond that and those behind it are left out. The reading is done in
+:mod:`.dns_reader`.
 
 A name is text without the trailing dot; the root is ``.``, since an empty text could not be told
 from an absent one. Bytes that are not printable ASCII are written ``\DDD`` (section 5.1), and so
@@ -24,7 +26,7 @@ import struct
 from typing import NamedTuple
 
 from network_pipeline.decode import dns_reader
-from network_pipeline.decode.dns_reader import REASONS, TEXTS, Reader, most_text
+from network_pipeline.decode.dns_reader import REASONS, TEXTS, Reader, most_written
 from network_pipeline.decode.written import Text
 
 HEADER_BYTES = dns_reader.HEADER_BYTES
@@ -83,7 +85,7 @@ def parse(message: bytes) -> Dns | None:
     """Return what a message says; ``None`` where even its header is cut."""
     if len(message) < HEADER_BYTES:
         return None
-    texts = [Text(memoryview(bytearray(most_text(len(message))))) for _ in range(TEXTS)]
+    texts = [Text(memoryview(bytearray(most_written(len(message))))) for _ in range(TEXTS)]
     reader = Reader(memoryview(message), texts)
     reason = reader.read(0, len(message))
     qname, *columns = [bytes(text.data[: text.used]).decode("ascii") for text in texts]

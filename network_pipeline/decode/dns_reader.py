@@ -20,15 +20,20 @@ _QUESTION_BYTES = 4  # behind its name,
 _RECORD_BYTES = 10  # and those of a record
 
 _MOST_NAME_BYTES = 255
-_MOST_ANSWER_TEXT = 256 * 1024
 
 TEXTS: Final = 5  # that a reader writes
 
-#: Most bytes that one message adds to any text: 65,535 times to live of eleven bytes, or answers as
-#: above and one record more, of 64 KiB in hex. And most bytes by byte of the message: a record of
-#: twelve, two of them a pointer, can have a name of 255 that are all escaped.
-_MOST_TEXT = 1 << 20
-_MOST_TEXT_PER_BYTE = 100
+#: Most bytes of all texts of a message: so many by its bytes and so many more, up to a limit. What
+#: an honest one holds by byte: one as hex, four as an escape, seven as an answer of sixteen bytes
+#: with an address and a name of eighty.
+_MOST_TEXT = 256 * 1024
+_FREE_TEXT = 4 * 1024
+_TEXT_PER_BYTE = 16
+
+#: Most bytes that one record adds to a text, beside two for each of its own as hex: a name of 255
+#: that are all escaped, and the semicolon.
+_RECORD_TEXT = 1024
+_MOST_RDATA_BYTES = 65_535
 
 _POINTER = 0xC0  # the first byte of a pointer is this or more,
 _LONGEST_LABEL = 0x3F  # and that of a label its length
@@ -68,7 +73,7 @@ class Reader:
         self.message = 0
         self.question_at = -1  # where type and class of the first question are
         self.answers = 0
-        self.room = 0
+        self.most_text = 0  # that all texts may hold once the message is read
         reach = min(len(data), _REACH)
         self.reach = reach
         self.known_in = memoryview(bytearray(4 * reach)).cast("i")
@@ -82,7 +87,7 @@ class Reader:
         used = max(used, self.type.used)
         used = max(used, self.ttl.used)
         used = max(used, self.rdata.used)
-        return used + most_text(size) <= len(self.qname.data)
+        return used + most_written(size) <= len(self.qname.data)
 
     def read(self, begin: int, end: int) -> int:
         """Read the message between ``begin`` and ``end``, 12 bytes at least; return the reason."""
@@ -92,7 +97,7 @@ class Reader:
         self.message += 1
         self.question_at = -1
         self.answers = 0
-        self.room = _MOST_ANSWER_TEXT
+        self.most_text = self._text_bytes() + _most_text(end - begin)
         reason = self._read_questions(self._u16(begin + 4))
         if reason == 0:
             reason = self._read_answers(self._u16(begin + 6))
@@ -131,36 +136,41 @@ class Reader:
         data_end = data_at + self._u16(at + 8)
         if data_end > self.end:
             return _TRUNCATED
-        reason = self._write_answer(name_at, self._u16(at), data_at, data_end)
+        reason = self._write_answer(name_at, at, data_at, data_end)
         if reason:
             return reason
-        if self.answers > 0:
-            self.type.byte(_SEMICOLON)
-            self.ttl.byte(_SEMICOLON)
-        self.type.number(self._u16(at))
-        self.ttl.number(self._u16(at + 4) << 16 | self._u16(at + 6))
         self.answers += 1
         self.next = data_end
         return 0
 
-    def _write_answer(self, name_at: int, kind: int, at: int, end: int) -> int:
-        """Write a record's name and data, or neither of them if there is a reason not to."""
-        names = self.rrname.used
-        rdata = self.rdata.used
-        joints = 0
+    def _write_answer(self, name_at: int, at: int, data_at: int, data_end: int) -> int:
+        """Write a record whose type is at ``at``, or nothing of it if there is a reason not to."""
+        names, kinds = self.rrname.used, self.type.used
+        ttls, rdata = self.ttl.used, self.rdata.used
         if self.answers > 0:
-            self.rrname.byte(_SEMICOLON)
-            self.rdata.byte(_SEMICOLON)
-            joints = 2
+            self._write_semicolons()
         self._write_name(self.rrname, name_at)
-        reason = self._write_rdata(kind, at, end)
-        self.room -= self.rrname.used - names + self.rdata.used - rdata - joints
-        if reason == 0 and self.room < 0:
+        self.type.number(self._u16(at))
+        self.ttl.number(self._u16(at + 4) << 16 | self._u16(at + 6))
+        reason = self._write_rdata(self._u16(at), data_at, data_end)
+        if reason == 0 and self._text_bytes() > self.most_text:
             reason = _SIZE
         if reason:
             self.rrname.cut(names)
+            self.type.cut(kinds)
+            self.ttl.cut(ttls)
             self.rdata.cut(rdata)
         return reason
+
+    def _write_semicolons(self) -> int:
+        self.rrname.byte(_SEMICOLON)
+        self.type.byte(_SEMICOLON)
+        self.ttl.byte(_SEMICOLON)
+        return self.rdata.byte(_SEMICOLON)
+
+    def _text_bytes(self) -> int:
+        answers = self.rrname.used + self.type.used + self.ttl.used + self.rdata.used
+        return self.qname.used + answers
 
     def _write_rdata(self, kind: int, at: int, end: int) -> int:
         """Write a record's data; what is between a name in it and its end is passed by."""
@@ -280,9 +290,14 @@ class Reader:
         return self.data[at] << 8 | self.data[at + 1]
 
 
-def most_text(size: int) -> int:
-    """Return most bytes that a message of ``size`` bytes adds to any text."""
-    return min(_MOST_TEXT, _MOST_TEXT_PER_BYTE * size)
+def _most_text(size: int) -> int:
+    """Return most bytes of all texts that a message of ``size`` bytes may have."""
+    return min(_MOST_TEXT, _FREE_TEXT + _TEXT_PER_BYTE * size)
+
+
+def most_written(size: int) -> int:
+    """Return most bytes of any text while it is read: those, and a record that is then cut off."""
+    return _most_text(size) + _RECORD_TEXT + 2 * min(size, _MOST_RDATA_BYTES)
 
 
 def read_column(

@@ -24,7 +24,8 @@ thing that is wrong:
 - ``length``: a length below the header's own (what follows is ``raw``), or above what was on the
   wire (the wire's length counts instead, and decoding goes on).
 - ``options``: a TCP option with a wrong length; the other options stay.
-- ``dns:`` with the reasons of :mod:`.dns`, and ``frame:time`` for a time outside years 1 to 9999.
+- ``dns:`` with the reasons of :mod:`.dns`, and ``frame:time`` for a frame without a
+  time, or with one that 64 bits of nanoseconds cannot say.
 """
 
 from __future__ import annotations

@@ -7,11 +7,9 @@ import re
 import socket
 from datetime import UTC, datetime, timedelta
 
-from network_pipeline.frames import NO_TIME
+from network_pipeline.frames import NO_TIME, known_time
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_FIRST_SECOND = -62_135_596_800  # 0001-01-01, the first day that has a text with four digits
-_LAST_SECOND = 253_402_300_799  # 9999-12-31
 
 #: Characters that no text of a message may hold: controls, line breaks and lone surrogates.
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
@@ -45,16 +43,14 @@ def ipv6(address: bytes) -> str:
 def time(time_ns: int) -> str | None:
     """Return ``YYYY-mm-ddTHH:MM:SS.nnnnnnnnnZ`` for nanoseconds since the epoch (UTC).
 
-    ``None`` for :data:`NO_TIME`, and outside the years 1 to 9999, which damaged captures can name.
+    ``None`` where :func:`~network_pipeline.frames.known_time` has none.
     """
-    if time_ns == NO_TIME:
+    if known_time(time_ns) == NO_TIME:
         return None
     second, nanosecond = divmod(time_ns, 1_000_000_000)
-    if not _FIRST_SECOND <= second <= _LAST_SECOND:
-        return None
     return f"{_second(second)}.{nanosecond:09d}Z"
 
 
 @functools.lru_cache(maxsize=4)  # frames come in the order of time, many in one second
 def _second(second: int) -> str:
-    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S").rjust(19, "0")
+    return (_EPOCH + timedelta(seconds=second)).strftime("%Y-%m-%dT%H:%M:%S")

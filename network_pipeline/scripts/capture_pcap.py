@@ -13,6 +13,7 @@ from network_pipeline.scripts import cli
 from network_pipeline.settings import Option
 
 if TYPE_CHECKING:
+    from network_pipeline.capture.file_filter import FileFilter
     from network_pipeline.file_agent import Encoder, Published
     from network_pipeline.metrics import Counters
 
@@ -23,6 +24,7 @@ OPTIONS = (
            "the capture anyway, so the pace only matters to who watches", "Nx"),
     Option("messages", "MESSAGES", "arrow", rules.one_of("arrow", "json"),
            "arrow: many packets in a message; json: one, that any language can read", "NAME"),
+    settings.FILE_FILTER_OPTION,
     settings.COMPRESSION_OPTION,
     settings.SOURCE_OPTION,
     settings.STOP_OPTION,
@@ -33,12 +35,16 @@ examples:
   capture-pcap traffic.pcap                        to Redis on this host, as fast as it takes it
   capture-pcap monday.pcapng.gz tuesday.pcap.zst --speed 10x
   capture-pcap traffic.pcap --messages json --stop-after-num 1000
+  capture-pcap traffic.pcap --filter 'udp port 53'
   ssh host tcpdump -w - | capture-pcap -
   capture-pcap traffic.pcap --check                is everything right? publish nothing
 
 pcap and pcapng, plain or compressed with gzip, zstd or xz. No root is needed. A file's session is
-derived from its content: publish it again, and a processor that has its rows drops them. Nothing is
-shed: reading waits for the broker. A damaged file gives its whole frames, then exit code 1."""
+derived from its content: publish it again, and a processor that has its rows drops them; given
+twice, it is read once. Reading waits for the broker: frames are shed only where it takes none until
+this is stopped. A damaged file gives its whole frames. At the end a line says that every frame was
+counted: frames = published + filtered + refused (of a link type that is not decoded) + shed.
+Exit code 1 if a file is damaged or frames were shed."""
 
 
 def main() -> int:
@@ -58,23 +64,35 @@ def main() -> int:
 
 def _run(values: cli.Values) -> None:
     from network_pipeline.broker.publisher import Publisher  # noqa: PLC0415
-    from network_pipeline.file_agent import FileAgent  # noqa: PLC0415
+    from network_pipeline.capture.inputs import inputs  # noqa: PLC0415
+    from network_pipeline.file_agent import COUNTED, FileAgent, Plan  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
 
+    files = inputs(values["files"])
+    frame_filter = _filter(values)
     stop = cli.stop_on_signals()
-    counters = Counters("captured", "published", "refused", "shed")
+    counters = Counters(*COUNTED)
     publisher = Publisher(settings.broker_settings(values), counters)
     source = values["source"] or socket.gethostname()
-    agent = FileAgent(_encoder(values, source), publisher, counters, source=source,
-                      speed=values["speed"], stop_after_num=values["stop_after_num"])  # fmt: skip
+    plan = Plan(source, values["speed"], values["stop_after_num"], frame_filter)
+    agent = FileAgent(_encoder(values, source), publisher, counters, plan)
     publisher.start()
     with Report("capture-pcap", counters, lambda: {"waiting": publisher.waiting()}):
-        published = agent.run(values["files"], stop)
+        published = agent.run(files, stop)
     _show(published, counters)
-    if damaged := [file.name for file in published if file.damage]:
-        names = ", ".join(damaged)
-        raise NetworkPipelineError(f"damaged: {names}; the frames before the damage are published")
+    _raise_problems(published, counters["shed"], frame_filter)
+
+
+def _filter(values: cli.Values) -> FileFilter | None:
+    """Return the filter, which libpcap takes; None for all frames."""
+    from network_pipeline.capture.file_filter import FileFilter  # noqa: PLC0415
+
+    if not values["filter"]:
+        return None
+    frame_filter = FileFilter(values["filter"])
+    frame_filter.check()
+    return frame_filter
 
 
 def _encoder(values: cli.Values, source: str) -> Encoder:
@@ -91,18 +109,31 @@ def _show(published: Sequence[Published], counters: Counters) -> None:
     for file in published:
         print(f"{file.session} {file.frames:>12,}  {file.name}")
     counts = counters.snapshot()
-    print(
-        f"{counts['captured']:,} frames = {counts['published']:,} published"
-        f" + {counts['refused']:,} refused"
-    )
+    found = counts.pop("captured")
+    print(f"{found:,} frames = " + " + ".join(f"{n:,} {name}" for name, n in counts.items()))
+
+
+def _raise_problems(
+    published: Sequence[Published], shed: int, frame_filter: FileFilter | None
+) -> None:
+    problems = list(frame_filter.problems) if frame_filter else []
+    if shed:
+        problems.append(
+            f"{shed:,} frames that were read are not published; publish the files again: rows of "
+            "those that are will not come twice"
+        )
+    if damages := [str(file.damage) for file in published if file.damage]:
+        problems.append(f"{'; '.join(damages)}; the frames before the damage are published")
+    if problems:
+        raise NetworkPipelineError("; ".join(problems))
 
 
 def _check(values: cli.Values) -> list[str]:
     from network_pipeline.broker import topology  # noqa: PLC0415
-    from network_pipeline.capture.raw_file import file_session  # noqa: PLC0415
+    from network_pipeline.capture.inputs import inputs  # noqa: PLC0415
 
     broker = settings.broker_settings(values)
-    for name in values["files"]:
-        file_session(name)
+    files = inputs(values["files"])
+    _filter(values)
     topology.check(broker)
-    return [f"files {', '.join(values['files'])}", f"broker {broker.safe_url}"]
+    return [f"files {', '.join(file.path for file in files)}", f"broker {broker.safe_url}"]

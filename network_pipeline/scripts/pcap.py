@@ -17,12 +17,9 @@ if TYPE_CHECKING:
     from network_pipeline.convert import Plan
     from network_pipeline.summary import Summary
 
-# NETWORK_FILTER is not read: one that is set for captures would quietly thin out every file.
 OPTIONS = (
     *settings.DATASET_OPTIONS,
-    Option("filter", "PCAP_FILTER", "", rules.text_value,
-           "which frames become rows, as tcpdump writes it (man pcap-filter)", "BPF",
-           shown="all frames"),
+    settings.FILE_FILTER_OPTION,
     Option("payload", "PAYLOAD", "keep", rules.one_of("keep", "hash"),
            "keep payloads and padding as they are, or hash them: rows then hold keyed BLAKE2b-128 "
            "digests", "keep|hash"),
@@ -87,6 +84,7 @@ def _run(values: cli.Values) -> None:
         conversion = Conversion(output, counters, plan)
         with FileReport("packets-pcap", counters, files, conversion.reading):
             summary = conversion.run(files, stop)
+    conversion.keep_ledger()
     for line in summary.lines(counters.snapshot()):
         print(line)
     print(path)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from network_pipeline import schema
-from network_pipeline.decode import dns
+from network_pipeline.decode import columnar, dns
 from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.decode.places import ERRORS, PLACES
 from network_pipeline.frames import NO_TIME, Frame, LinkType
@@ -303,14 +303,24 @@ def _long_answers(count: int) -> bytes:
     return head + name + b"\0\x01\0\x01" + record * count
 
 
-def test_texts_grow_beyond_what_is_reserved() -> None:
-    message = _long_answers(300)
+def _dns_frame(number: int, message: bytes) -> Frame:
     ports = b"\0\x35\x10\x00" + (8 + len(message)).to_bytes(2, "big") + bytes(2)
     length = 28 + len(message)
     head = b"\x45\0" + length.to_bytes(2, "big") + bytes(4) + b"\x40\x11" + bytes(10)
-    frame = Frame(1, 0, None, length, LinkType.RAW, head + ports + message)
+    return Frame(number, 0, None, length, LinkType.RAW, head + ports + message)
+
+
+def test_texts_grow_beyond_what_is_reserved() -> None:
+    message = _long_answers(300)
     found = dns.parse(message)
     assert found is not None
-    assert (len(found.answers), found.error) == (256 * 1024 // (4 * 250 + 3), "size")
-    frames = [frame._replace(number=number) for number in range(1, 40)]
+    assert (len(found.answers), found.error) == (64, "size")
+    frames = [_dns_frame(number, message) for number in range(1, 40)]
     assert batches.differences(frames, batches.decoded(frames)) == []
+
+
+def test_more_text_than_arrow_can_hold_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    frames = [_dns_frame(number, _long_answers(300)) for number in range(1, 40)]
+    monkeypatch.setattr(columnar, "MOST_BYTES", 1 << 21)
+    with pytest.raises(ValueError, match="DNS messages hold more than 1"):
+        batches.decoded(frames)

@@ -22,7 +22,7 @@ import network_pipeline
 from network_pipeline.decode import columnar
 from tests.decode import interpreted
 from tests.fuzz.other_form import OtherForm
-from tests.fuzz.targets import MOST_BYTES, TARGETS
+from tests.fuzz.targets import TARGETS
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -98,7 +98,7 @@ def _options(name: str, arguments: argparse.Namespace, directory: Path) -> list[
     words.write_text("".join(f'"{word}"\n' for word in escaped))
     return [
         f"-max_total_time={arguments.seconds}",
-        f"-max_len={MOST_BYTES}",
+        f"-max_len={TARGETS[name].most_bytes}",
         f"-timeout={_MOST_SECONDS}",
         f"-rss_limit_mb={_MOST_MIB}",
         f"-seed={arguments.seed}",

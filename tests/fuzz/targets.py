@@ -13,29 +13,32 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
-from network_pipeline import message
-from network_pipeline.dataset import flatten
+import pyarrow as pa
+
+from network_pipeline import arrow_stream, batch_message, message
+from network_pipeline.dataset import csv_text, flatten
 from network_pipeline.decode import columnar, nested
 from network_pipeline.errors import MessageError
 from network_pipeline.frames import NO_TIME, Frame, LinkType
-from network_pipeline.schema import COLUMN_NAMES, COLUMNS
+from network_pipeline.schema import COLUMN_NAMES, COLUMNS, arrow_schema
 from tests.capture import capture_files
 from tests.decode import batches
 from tests.decode.samples import Sample, all_samples
-
-#: Longer inputs are not tried: they take longer and reach nothing new.
-MOST_BYTES = 4_000
 
 _MOST_SAMPLE_BYTES = 1_500
 
 
 class Target(NamedTuple):
-    """One target; ``words`` are what its inputs consist of, for the engine to try."""
+    """One target; ``words`` are what its inputs consist of, for the engine to try.
+
+    Inputs longer than ``most_bytes`` are not tried: they take longer and reach nothing new.
+    """
 
     seeds: Callable[[], Iterable[bytes]]
     observe: Callable[[bytes], str]
     judge: Callable[[bytes, str], None]
     words: tuple[bytes, ...] = ()
+    most_bytes: int = 4_000
 
 
 def same(one: str, other: str) -> None:
@@ -178,8 +181,55 @@ def _judge_message(_data: bytes, observed: str) -> None:
     assert rows.to_csv(header=False, index=False, lineterminator="\n").count("\n") == 1
 
 
+# -- batch: what follows the schema in the body of an Arrow message --------------------------------
+
+_STREAM_SCHEMA = bytes(arrow_schema().serialize())
+_MOST_SHOWN_BYTES = 1 << 20
+
+
+def _arrow_seeds() -> Iterator[bytes]:
+    frames = [sample.frame(number) for number, sample in enumerate(_samples(), 1)]
+    for first in range(0, len(frames), 3):
+        rows = batches.decoded(frames[first : first + 1 + first % 5])
+        for compression in ("lz4", "zstd", None):
+            yield arrow_stream.write(rows, compression).removeprefix(_STREAM_SCHEMA)
+
+
+def _arrow_words() -> tuple[bytes, ...]:
+    numbers = (-1, 0, 1, 8, 2**31 - 1, 2**31, 2**63 - 1, -(2**63))
+    return (b"\xff\xff\xff\xff", *(struct.pack("<q", number) for number in numbers))
+
+
+def _taken(data: bytes) -> pa.RecordBatch:
+    return batch_message.decode(_STREAM_SCHEMA + data, batch_message.ARROW_TYPE, {})
+
+
+def _observe_arrow(data: bytes) -> str:
+    try:
+        rows = _taken(data)
+    except MessageError as reason:
+        return f"refused: {reason}"
+    if rows.nbytes > _MOST_SHOWN_BYTES:  # interpreted, lines take too long
+        return f"{rows.num_rows} rows"
+    return bytes(csv_text.lines(rows)).decode()
+
+
+def _judge_arrow(data: bytes, observed: str) -> None:
+    """What is taken can be sent on as it is, and is a line for each row."""
+    if observed.startswith("refused: "):
+        assert len(observed) < 400
+        return
+    rows = _taken(data)
+    assert rows.nbytes > _MOST_SHOWN_BYTES or observed.count("\n") == rows.num_rows
+    [source], [session] = (set(rows.column(name).to_pylist()) for name in ("source", "session"))
+    sent = batch_message.encode(rows, source=source, session=session)
+    again = [batch_message.decode(one.body, one.content_type, one.headers) for one in sent]
+    assert pa.Table.from_batches(again, rows.schema).equals(pa.Table.from_batches([rows]))
+
+
 TARGETS = {
     "columnar": Target(_batch_seeds, _observe_batch, _judge_batch),
     "file": Target(_file_seeds, _observe_file, _judge_file),
     "message": Target(_message_seeds, _observe_message, _judge_message, _message_words()),
+    "batch": Target(_arrow_seeds, _observe_arrow, _judge_arrow, _arrow_words(), 24_000),
 }

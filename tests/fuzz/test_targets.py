@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from network_pipeline import message
+from network_pipeline import batch_message, message
 from network_pipeline.decode import columnar, nested
 from network_pipeline.frames import LinkType
 from tests import servers
@@ -91,6 +91,18 @@ def test_a_message_that_changes_is_found(monkeypatch: pytest.MonkeyPatch) -> Non
         target.judge(data, observed)
 
 
+def test_a_batch_that_changes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    target = TARGETS["batch"]
+    data = next(iter(target.seeds()))
+    observed = target.observe(data)
+    target.judge(data, observed)
+    with pytest.raises(AssertionError):
+        target.judge(data, 2 * observed)
+    monkeypatch.setattr(batch_message, "encode", lambda *_, **__: [])
+    with pytest.raises(AssertionError):
+        target.judge(data, observed)
+
+
 def test_the_other_forms_death_is_found(source: Path) -> None:
     with OtherForm("message", source) as other:
         assert other.observe(b"{}") == "refused: no source"
@@ -116,7 +128,7 @@ def test_seeds_are_messages_and_frames_of_every_link_type() -> None:
     frames = [frame for seed in TARGETS["columnar"].seeds() for frame in targets.frames_of(seed)]
     assert {frame.link_type for frame in frames} == set(LinkType)
     assert all("frame" in nested.decode(frame) for frame in frames)
-    message_target = TARGETS["message"]
-    observed = [message_target.observe(seed) for seed in message_target.seeds()]
-    assert len(observed) > 200
-    assert not [text for text in observed if text.startswith("refused")]
+    for name in ("message", "batch"):
+        observed = [TARGETS[name].observe(seed) for seed in TARGETS[name].seeds()]
+        assert len(observed) > 200
+        assert not [text for text in observed if text.startswith("refused")]
