@@ -24,9 +24,9 @@ from typing import Protocol
 from network_pipeline.capture.source import Source, SourceCounts
 from network_pipeline.errors import NetworkPipelineError
 from network_pipeline.frames import Frame
-from network_pipeline.losses import Gaps, Losses
+from network_pipeline.losses import Gaps, Losses, frames_in
 from network_pipeline.message import Message
-from network_pipeline.metrics import Counters
+from network_pipeline.metrics import Counters, Histogram, Pulse
 from network_pipeline.sessions import SessionBook
 
 #: Longest time that a frame waits for others, until a signal to stop is seen, and between two
@@ -41,6 +41,8 @@ LOSS_REPORT_SECONDS = 10.0
 
 #: Makes messages of one or more frames: of each its own, or of many one.
 Encoder = Callable[[Sequence[Frame]], Iterable[Message]]
+
+_MESSAGE_FRAMES = (1, 10, 100, 1_000, 10_000, 65_536)
 
 _log = logging.getLogger(__name__)
 
@@ -98,6 +100,8 @@ class Agent:
         self._gaps = Gaps(publisher.losses)
         self._stop_after_num = stop_after_num
         self._counted = SourceCounts(0, 0, 0)
+        self.pulse = Pulse()
+        self.histograms = {"message_frames": Histogram(*_MESSAGE_FRAMES)}
         self._reported_losses = 0
         self._report_due = 0.0
 
@@ -114,6 +118,7 @@ class Agent:
             while not (stop.is_set() or self._is_complete()):
                 self._publish(self._source.read(READ_SECONDS))
                 self._count()
+                self.pulse.beat()
                 if self._book.is_due():
                     self._tell()
         finally:
@@ -131,6 +136,7 @@ class Agent:
             self._gaps.see([frame.number for frame in frames])
             for message in self._encode(frames):
                 self._publisher.publish(message)
+                self.histograms["message_frames"].observe(frames_in(message))
 
     def _count(self) -> None:
         """Add what the source counted since the last time."""

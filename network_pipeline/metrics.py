@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
+from bisect import bisect_left
+from collections.abc import Sequence
 
 
 class Counters:
@@ -27,3 +30,42 @@ class Counters:
 
     def __str__(self) -> str:
         return " ".join(f"{name}={count}" for name, count in self.snapshot().items())
+
+
+class Histogram:
+    """How many values lay up to each of some bounds, and their sum."""
+
+    def __init__(self, *bounds: float) -> None:
+        self.bounds: Sequence[float] = bounds
+        self._lock = threading.Lock()
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float, times: int = 1) -> None:
+        """Count a value that was seen so many times."""
+        with self._lock:
+            self._counts[bisect_left(self.bounds, value)] += times
+            self._sum += value * times
+
+    def snapshot(self) -> tuple[list[int], float]:
+        """Return how many values lay up to each bound but above the one before, and the sum.
+
+        The last count is of those above all bounds.
+        """
+        with self._lock:
+            return list(self._counts), self._sum
+
+
+class Pulse:
+    """Tells whether a loop still turns."""
+
+    def __init__(self) -> None:
+        self._at = time.monotonic()
+
+    def beat(self) -> None:
+        """Note that the loop turned."""
+        self._at = time.monotonic()
+
+    def age(self) -> float:
+        """Return the seconds since it turned last."""
+        return time.monotonic() - self._at

@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Protocol
 from network_pipeline import ledger, rows
 from network_pipeline.backlog import Backlog
 from network_pipeline.errors import BrokerLost, DatasetError, MessageError
-from network_pipeline.metrics import Counters
+from network_pipeline.metrics import Counters, Histogram, Pulse
 from network_pipeline.ranges import WrittenFrames
 from network_pipeline.settings import ProcessorSettings
 
@@ -54,6 +54,10 @@ MAX_WAITING_BYTES = 16 * 1024 * 1024
 
 #: How long one ``receive`` may take: ``stop`` is noticed after that.
 POLL_SECONDS = 0.5
+
+_SNAPSHOT_ROWS = (1, 10, 100, 1_000, 10_000, 100_000)
+_SNAPSHOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
+_LAG_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
 _RETRY_SECONDS = (0.5, 10.0)
 _SAY_SECONDS = 10.0
@@ -106,6 +110,12 @@ class Processor:
         self._has_news = False
         self._retry_delay = 0.0
         self._retry_at = 0.0
+        self.pulse = Pulse()
+        self.histograms = {
+            "snapshot_rows": Histogram(*_SNAPSHOT_ROWS),
+            "snapshot_seconds": Histogram(*_SNAPSHOT_SECONDS),
+            "lag_seconds": Histogram(*_LAG_SECONDS),
+        }
         self._rejections = _Seldom(_SAY_SECONDS)
         self._failures = _Seldom(_SAY_SECONDS)
 
@@ -130,6 +140,7 @@ class Processor:
             self._drop()
 
     def _turn(self, stop: threading.Event) -> None:
+        self.pulse.beat()
         try:
             self._receive(stop)
             while self._arrived and not self._is_due():
@@ -216,7 +227,11 @@ class Processor:
     def _save(self) -> None:
         while self._backlog or self._settled:
             pieces = self._backlog.pieces()
+            began = time.monotonic()
             written = self._recorder.append(pieces) if pieces else 0
+            if written:
+                self.histograms["snapshot_rows"].observe(written)
+                self.histograms["snapshot_seconds"].observe(time.monotonic() - began)
             self._note(written)
             if written and self._retry_delay:
                 logger.info("%s: writing again", self._recorder.path)
@@ -237,6 +252,15 @@ class Processor:
                 self._recorder.book.dropped(session, count)
         self._counters.add("duplicate", duplicates.total())
         self._settled += settled
+        self._observe_lag(settled)
+
+    def _observe_lag(self, settled: Sequence[Delivery]) -> None:
+        now = time.time_ns()
+        for delivery in settled:
+            created = delivery.headers.get("created")
+            if type(created) is int and delivery.content_type != ledger.LEDGER_TYPE:
+                lag = max(0, now - created) / 1e9
+                self.histograms["lag_seconds"].observe(lag, rows.claimed_count(delivery.headers))
 
     def _drop(self) -> None:
         self._counters.add("received", -self._backlog.frames)

@@ -83,6 +83,11 @@ def port(text: str) -> int:
     return int(text)
 
 
+def optional_port(text: str) -> int | None:
+    """Parse a TCP or UDP port, None where the text is empty."""
+    return port(text) if text else None
+
+
 def word(text: str) -> str:
     """Parse a name that goes into messages and queue names: printable, no spaces, 1 to 200."""
     if not re.fullmatch(r"[!-~]{1,200}", text):

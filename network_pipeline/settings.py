@@ -129,6 +129,13 @@ PUBLISHER_OPTIONS = (
            "and while it holds about so many bytes, 0: no limit"),
 )  # fmt: skip
 
+METRICS_OPTIONS = (
+    Option("metrics_port", "METRICS_PORT", "", rules.optional_port,
+           "serve /metrics for Prometheus and /healthz on this port", "N", shown="none"),
+    Option("metrics_address", "METRICS_ADDRESS", "127.0.0.1", rules.word,
+           "address to serve them on; 0.0.0.0 is all", "ADDRESS"),
+)  # fmt: skip
+
 STOP_OPTION = Option("stop_after_num", "STOP_AFTER_NUM", "0", rules.whole_number(0),
                      "stop after this many packets, 0: never")  # fmt: skip
 

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
 DOCKERFILE = (DOCKER / "Dockerfile").read_text()
 COMMANDS = set(tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"])
+MONITORING = DOCKER / "monitoring"
 COMPOSE = {path.stem: yaml.safe_load(path.read_text()) for path in DOCKER.glob("*.yml")}
 SERVICES = [(file, name) for file, content in COMPOSE.items() for name in content["services"]]
 OURS = [(file, name) for file, name in SERVICES if file == "pipeline"]
@@ -34,6 +35,7 @@ VARIABLES = {
         *settings.PUBLISHER_OPTIONS,
         *settings.CAPTURE_OPTIONS,
         *settings.PROCESSOR_OPTIONS,
+        *settings.METRICS_OPTIONS,
         settings.LOG_OPTION,
     )
 } | set(re.findall(r'"(SPLUNK_\w+)"', Path(settings.__file__).read_text()))
@@ -116,6 +118,25 @@ def test_redis_keeps_what_it_holds() -> None:
     assert pairs["--appendfsync"] == "everysec"
     assert pairs["--maxmemory-policy"] == "noeviction"
     assert "redis:/data" in service("redis", "redis")["volumes"]
+
+
+def test_prometheus_reads_what_the_services_serve() -> None:
+    served = {service(file, name)["environment"]["METRICS_PORT"]: name for file, name in OURS}
+    read = re.findall(r"- 127.0.0.1:(\d+)  # (\S+)", (MONITORING / "prometheus.yml").read_text())
+    assert {int(port): name for port, name in read} == served
+    assert "127.0.0.1:9105:9105" in service("pipeline", "packets-redis")["ports"]
+
+
+def test_monitoring_is_made_of_files_that_exist_and_open_on_this_host_only() -> None:
+    services = yaml.safe_load((MONITORING / "compose.yml").read_text())["services"]
+    for found in services.values():
+        assert found["cap_drop"] == ["ALL"]
+        assert re.search(r":v?\d+\.\d+\.\d+$", found["image"])
+        files = [mount.split(":")[0] for mount in found["volumes"] if mount.startswith("./")]
+        assert files
+        assert all((MONITORING / file).is_file() for file in files)
+    assert "--web.listen-address=127.0.0.1:9090" in services["prometheus"]["command"]
+    assert services["grafana"]["environment"] == {"GF_SERVER_HTTP_ADDR": "127.0.0.1"}
 
 
 @pytest.mark.parametrize(

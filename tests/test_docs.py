@@ -18,6 +18,7 @@ OPTIONS = (
     *settings.PUBLISHER_OPTIONS,
     *settings.CAPTURE_OPTIONS,
     *settings.PROCESSOR_OPTIONS,
+    *settings.METRICS_OPTIONS,
     settings.LOG_OPTION,
     *send.OPTIONS,
     *listen.OPTIONS,

@@ -15,6 +15,7 @@ import socket
 import sys
 import tempfile
 import time
+import urllib.request
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack
@@ -22,6 +23,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from network_pipeline.broker import topology
 from network_pipeline.demo import Part
@@ -273,6 +275,41 @@ def test_a_capture_file_at_ten_times_its_pace_takes_a_tenth_of_its_time(
         "captured": 11, "published": 11, "filtered": 0, "refused": 0, "shed": 0,
     }  # fmt: skip
     assert time.monotonic() - began >= 1.0
+
+
+@pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
+def test_both_sides_can_be_watched(pipeline: Pipeline) -> None:
+    agent, processor = servers.free_ports(2)
+    pipeline.process("--save-after-num", "4", "--metrics-port", str(processor))
+    pipeline.capture("--metrics-port", str(agent))
+    pipeline.send(*[b"x"] * 8)
+    prefix = "network_pipeline_processor"
+    servers.wait_until(
+        lambda: metrics(processor)[f"{prefix}_written_frames_total"] == 8, "the rows, as metrics"
+    )
+    found = metrics(processor)
+    assert found[f"{prefix}_received_frames_total"] == 8
+    assert found[f"{prefix}_snapshot_rows_sum"] == 8
+    assert found[f"{prefix}_lag_seconds_count"] == 8
+    assert 0 < found[f"{prefix}_lag_seconds_sum"] < 8 * 60
+    assert found[f"{prefix}_broker_connected"] == 1
+    found = metrics(agent)
+    prefix = "network_pipeline_agent"
+    assert (
+        found[f"{prefix}_captured_frames_total"] == found[f"{prefix}_published_frames_total"] == 8
+    )
+    assert found[f"{prefix}_message_frames_count"] == 8
+    assert found[f"{prefix}_shed_frames_total"] == found[f"{prefix}_spooled_frames"] == 0
+
+
+def metrics(port: int) -> dict[str, float]:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
+        text = answer.read().decode()
+    return {
+        sample.name: sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }
 
 
 @pytest.mark.parametrize("pipeline", ["redis_server"], indirect=True)

@@ -86,6 +86,11 @@ class Consumer:
         self._subscription = link.patiently(self._open)
         self._keeper.start()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to the broker, as far as is known."""
+        return self._subscription is not None
+
     def receive(self, timeout: float) -> list[Delivery]:
         """Return what is there, or what arrives first within ``timeout`` seconds.
 

@@ -108,6 +108,16 @@ class Publisher:
         """Return how many messages wait in memory for the broker's confirm."""
         return self._buffer.waiting()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether there is a connection to the broker, as far as is known."""
+        return self._link is not None
+
+    @property
+    def queue_messages(self) -> int:
+        """How many messages were in the queue when it was looked at last."""
+        return self._limit.held
+
     def drain(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until the broker has every message that was published.
 

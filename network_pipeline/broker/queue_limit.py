@@ -37,6 +37,8 @@ class QueueLimit:
         self._room = 0
         self._next_look = 0.0
         self._sent = self._sent_bytes = 0
+        #: Messages in the queue at the last look.
+        self.held = 0
         #: Why nothing may be sent now.
         self.refusal = ""
 
@@ -69,8 +71,8 @@ class QueueLimit:
         return max(1.0, size / (self._sent + len(messages)))
 
     def _look(self, channel: Link, mean: float) -> None:
-        held = channel.queue_length(self._queue)
+        self.held = channel.queue_length(self._queue)
         self._next_look = time.monotonic() + _LOOK_SECONDS
         limits = [limit for limit in (self._max_messages, int(self._max_bytes / mean)) if limit]
-        self._room = min(limits) - held
-        self.refusal = f"the queue holds {held} messages, its limit is {min(limits)}"
+        self._room = min(limits) - self.held
+        self.refusal = f"the queue holds {self.held} messages, its limit is {min(limits)}"

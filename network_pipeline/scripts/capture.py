@@ -6,17 +6,19 @@ One function and a table: the commands differ by their default filter.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from network_pipeline import settings
-from network_pipeline.scripts import cli
+from network_pipeline.scripts import cli, watch
 
 if TYPE_CHECKING:
     from network_pipeline.agent import Encoder
+    from network_pipeline.broker.publisher import Publisher
     from network_pipeline.capture.source import Source
+    from network_pipeline.metrics import Counters
 
 #: Frames that make a columnar batch worth its cost; fewer wait for others, but not long.
 _BATCH_FRAMES = 4096
@@ -55,18 +57,39 @@ def _run(values: cli.Values) -> None:
     publisher = Publisher(broker, counters, limits)
     kept = limits.spool_dir / f"sessions-{broker.destination}" if limits.spool_dir else None
     book = SessionBook(kept, source=capture.source, session=session)
-    encode = _encoder(capture, session)
-    source = _open_source(capture, broker)
+    source = _source(capture, broker)
+    agent = Agent(source, _encoder(capture, session), publisher, book, counters,
+                  stop_after_num=capture.stop_after_num)  # fmt: skip
+    exposed = watch.exposition(values, "agent", agent, *_metrics(counters, publisher))
+    _open(source)
     try:
         durability.warn(broker)
         publisher.start()
-        agent = Agent(source, encode, publisher, book, counters,
-                      stop_after_num=capture.stop_after_num)  # fmt: skip
         _log.info("session %s: capturing on %s", session, ", ".join(capture.devices))
-        with Report("capture", counters, lambda: {"waiting": publisher.waiting()}):
+        with exposed, Report("capture", counters, lambda: {"waiting": publisher.waiting()}):
             agent.run(stop)
     finally:
         source.stop()
+
+
+def _metrics(
+    counters: Counters, publisher: Publisher
+) -> tuple[Callable[[], Mapping[str, int]], Callable[[], Mapping[str, float]]]:
+    """Return what gives the counts of frames, and the gauges."""
+
+    def frames() -> Mapping[str, int]:
+        counts = counters.snapshot()
+        return {name: count for name, count in counts.items() if name != "spooled"}
+
+    def gauges() -> Mapping[str, float]:
+        return {
+            "spooled_frames": counters["spooled"],
+            "waiting_messages": publisher.waiting(),
+            "queue_messages": publisher.queue_messages,
+            "broker_connected": publisher.is_connected,
+        }
+
+    return frames, gauges
 
 
 def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder:
@@ -96,18 +119,21 @@ def _publisher_settings(values: cli.Values) -> settings.PublisherSettings:
     return replace(limits, spool_dir=place)
 
 
-def _open_source(capture: settings.CaptureSettings, broker: settings.BrokerSettings) -> Source:
-    """Open the sockets, which takes root, and give root up."""
+def _source(capture: settings.CaptureSettings, broker: settings.BrokerSettings) -> Source:
     from network_pipeline.broker import topology  # noqa: PLC0415
     from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
-    from network_pipeline.privileges import drop_root  # noqa: PLC0415
 
     enough = _BATCH_FRAMES if capture.engine == "columnar" else 1
-    source = Sniffer(capture, topology.servers(broker), enough_frames=enough)
+    return Sniffer(capture, topology.servers(broker), enough_frames=enough)
+
+
+def _open(source: Source) -> None:
+    """Open the sockets, which takes root, and give root up."""
+    from network_pipeline.privileges import drop_root  # noqa: PLC0415
+
     source.open()
     if done := drop_root(settings.invoking_user(settings.environment())):
         _log.info("%s", done)
-    return source
 
 
 def _check(values: cli.Values) -> list[str]:
@@ -117,7 +143,9 @@ def _check(values: cli.Values) -> list[str]:
     broker = settings.broker_settings(values)
     capture = settings.capture_settings(values)
     limits = _publisher_settings(values)
-    _open_source(capture, broker).stop()
+    source = _source(capture, broker)
+    _open(source)
+    source.stop()
     if limits.has_spool:
         SpoolDirectory(broker, limits).check()
     topology.check(broker)
@@ -142,7 +170,12 @@ def _command(protocol: str, what: str) -> Callable[[], int]:
             cli.Command(
                 name=f"capture-{protocol}",
                 summary=f"Capture {what}, decode each frame and publish it.",
-                options=(*options, *settings.BROKER_OPTIONS, *settings.PUBLISHER_OPTIONS),
+                options=(
+                    *options,
+                    *settings.BROKER_OPTIONS,
+                    *settings.PUBLISHER_OPTIONS,
+                    *settings.METRICS_OPTIONS,
+                ),
                 run=_run,
                 check=_check,
                 examples=_EXAMPLES.format(protocol=protocol),

@@ -5,11 +5,16 @@ One function: the commands differ by their default broker, and a URL of either k
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from network_pipeline import settings
-from network_pipeline.scripts import cli
+from network_pipeline.scripts import cli, watch
+
+if TYPE_CHECKING:
+    from network_pipeline.broker.consumer import Consumer
+    from network_pipeline.metrics import Counters
 
 _EXAMPLES = """\
 examples:
@@ -45,11 +50,33 @@ def _run(values: cli.Values) -> None:
         consumer.start()
         durability.warn(broker)
         recorder.start()
-        with Report("packets", counters):
-            Processor(consumer, recorder, processing, counters).run(stop)
+        processor = Processor(consumer, recorder, processing, counters)
+        with (
+            watch.exposition(values, "processor", processor, *_metrics(counters, consumer)),
+            Report("packets", counters),
+        ):
+            processor.run(stop)
     finally:
         consumer.stop()
         recorder.close()
+
+
+def _metrics(
+    counters: Counters, consumer: Consumer
+) -> tuple[Callable[[], Mapping[str, int]], Callable[[], Mapping[str, float]]]:
+    """Return what gives the counts of frames, and the gauges."""
+
+    def frames() -> Mapping[str, int]:
+        counts = counters.snapshot()
+        del counts["received"]  # goes down where the broker takes back what waits
+        return {"received": sum(counts.values()), **counts}
+
+    def gauges() -> Mapping[str, float]:
+        counts = counters.snapshot()
+        waiting = 2 * counts["received"] - sum(counts.values())
+        return {"waiting_frames": waiting, "broker_connected": consumer.is_connected}
+
+    return frames, gauges
 
 
 def _check(values: cli.Values) -> list[str]:
@@ -70,7 +97,12 @@ def _command(name: str, url: str) -> Callable[[], int]:
             cli.Command(
                 name=name,
                 summary="Turn the packets of a queue into the rows of a CSV.",
-                options=(*settings.PROCESSOR_OPTIONS, replace(broker, default=url), *others),
+                options=(
+                    *settings.PROCESSOR_OPTIONS,
+                    replace(broker, default=url),
+                    *others,
+                    *settings.METRICS_OPTIONS,
+                ),
                 run=_run,
                 check=_check,
                 examples=_EXAMPLES.format(name=name),
