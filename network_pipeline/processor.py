@@ -5,12 +5,14 @@ The algorithm that loses nothing:
 1. A delivery that holds no frames is set aside (``reject``) once the ledger that says so is on
    disk. All others wait for a snapshot, in order of arrival, also those of frames already written.
    One may hold a frame or many, of which some may be written already, or an agent's ledger.
-2. A snapshot gives the rows that wait to the recorder. Only when it returns, and the rows thus are
+2. A snapshot is due after so many frames or seconds. Batches that have arrived by then join it:
+   what it costs is mostly the wait for the disk.
+3. A snapshot gives the rows that wait to the recorder. Only when it returns, and the rows thus are
    durable, are their deliveries acknowledged; a duplicate's after the rows that arrived before it,
    since one of those may be its original. An agent's ledger is in the dataset's, on disk, then.
-3. A snapshot that fails changes nothing: the same deliveries wait and are tried again, later and
+4. A snapshot that fails changes nothing: the same deliveries wait and are tried again, later and
    later. Meanwhile nothing is received, and the broker sends no more than the prefetch allows.
-4. When the connection breaks, what was not acknowledged is void: the broker delivers it again, here
+5. When the connection breaks, what was not acknowledged is void: the broker delivers it again, here
    or elsewhere. So all that waits is dropped. Rows that were written but not yet acknowledged come
    again and are recognised as duplicates.
 
@@ -33,6 +35,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from network_pipeline import ledger, rows
 from network_pipeline.backlog import Backlog
+from network_pipeline.batch_message import ARROW_TYPE
 from network_pipeline.errors import BrokerLost, DatasetError, MessageError
 from network_pipeline.metrics import Counters, Histogram, Pulse
 from network_pipeline.ranges import WrittenFrames
@@ -143,7 +146,7 @@ class Processor:
         self.pulse.beat()
         try:
             self._receive(stop)
-            while self._arrived and not self._is_due():
+            while self._arrived and self._has_room(self._arrived[0]):
                 self._take(self._arrived.popleft())
             if time.monotonic() >= self._retry_at:
                 if self._is_due():
@@ -217,6 +220,13 @@ class Processor:
             or self._is_enough()
             or time.monotonic() >= self._backlog.since + self._settings.save_after_seconds
         )
+
+    def _has_room(self, delivery: Delivery) -> bool:
+        """Whether a delivery joins the snapshot; batches that are here do, also if it is due."""
+        if not self._is_due():
+            return True
+        is_batch = delivery.content_type == ARROW_TYPE
+        return is_batch and self._backlog.memory < MAX_WAITING_BYTES and not self._is_enough()
 
     def _seconds_to_wait(self) -> float:
         if not self._backlog:

@@ -10,10 +10,12 @@ import pytest
 from network_pipeline import batch_message
 from network_pipeline import processor as module
 from network_pipeline.broker.consumer import Delivery
+from network_pipeline.dataset import csv_text
+from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.decode.nested import decode
 from network_pipeline.frames import Frame
 from network_pipeline.message import encode
-from tests.decode.batches import SESSION, SOURCE, decoded
+from tests.decode.batches import SESSION, SOURCE, batch_of, decoded
 from tests.decode.samples import all_samples
 from tests.test_processor import Queue, Session, numbers
 
@@ -65,14 +67,35 @@ def test_a_file_is_the_same_whatever_messages_its_rows_came_in(tmp_path: Path) -
     assert written["mixed"] == written["json"]
 
 
-def test_save_after_num_counts_frames(tmp_path: Path, path: Path) -> None:
-    deliveries = [batch(1, 60), batch(61, 90), single(91), batch(92, 100), batch(101, 120)]
+def test_save_after_num_counts_frames_and_batches_that_are_here_join(
+    tmp_path: Path, path: Path
+) -> None:
+    deliveries = [
+        batch(1, 60), batch(61, 90), single(91), batch(92, 100), single(101), batch(102, 120)
+    ]  # fmt: skip
     session = Session(tmp_path, queue(deliveries), save_after_num=91, save_after_seconds=3600)
     session.queue.events["receive", 2] = session.queue.stop.set
     session.run()
-    assert session.snapshots == [3, 2]
+    assert session.snapshots == [4, 2]
     assert numbers(path) == list(range(1, 121))
-    assert session.queue.acked == [1, 2, 3, 4, 5]
+    assert session.queue.acked == [1, 2, 3, 4, 5, 6]
+
+
+def test_batches_of_several_agents_become_one_snapshot(tmp_path: Path, path: Path) -> None:
+    deliveries, expected = [], b""
+    for source, name, first, last in (("a", "s", 1, 9), ("b", "t", 4, 30), ("a", "s", 10, 12)):
+        frames = [FRAMES[number] for number in range(first, last + 1)]
+        rows = decode_batch(batch_of(frames), source=source, session=name)
+        [message] = batch_message.encode(rows, source=source, session=name)
+        deliveries.append(
+            Delivery(message.body, message.content_type, message.headers, False, None)
+        )
+        expected += bytes(csv_text.lines(rows))
+    session = Session(tmp_path, queue(deliveries), save_after_num=1, save_after_seconds=3600)
+    session.queue.events["receive", 2] = session.queue.stop.set
+    session.run()
+    assert session.snapshots == [3]
+    assert path.read_bytes().partition(b"\n")[2] == expected
 
 
 def test_of_a_batch_only_the_new_frames_are_written(tmp_path: Path, path: Path) -> None:

@@ -45,7 +45,7 @@ class _Cells:
         self._cells: list[tuple[int, int]] = []
         self._runs: list[tuple[int, int, int]] = []
         self._present: list[NDArray[np.uint8]] = []
-        self._present_of: dict[tuple[int, int], int] = {}
+        self._present_of: dict[tuple[int, bytes], int] = {}
         self._numbers: list[NDArray[Any]] = []
         self._places: list[NDArray[np.int64]] = []
         self._data: list[NDArray[np.uint8]] = []
@@ -96,11 +96,17 @@ class _Cells:
             self._runs.append((present, column, column + 1))
 
     def _presence(self, array: pa.Array[Any]) -> int:
-        """Return the row of ``present`` for an array; columns of a layer share theirs."""
+        """Return the row of ``present`` for an array; columns of a layer share theirs.
+
+        What the decoder gives shares the bitmap too; what came in a message has copies of it.
+        """
+        key: tuple[int, bytes]
         if array.null_count in (0, self._rows):
-            key = (array.null_count, -1)
+            key = (array.null_count, b"")
         else:
-            key = (array.buffers()[0].address, array.offset)
+            first, shift = divmod(array.offset, 8)
+            bitmap = memoryview(array.buffers()[0])[first : first + self._rows // 8 + 2]
+            key = (shift, bitmap.tobytes())
         if key not in self._present_of:
             self._present_of[key] = len(self._present)
             self._present.append(self._bits(array))

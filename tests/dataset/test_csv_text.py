@@ -130,6 +130,17 @@ def test_a_part_of_a_batch_has_its_part_of_the_lines() -> None:
         assert bytes(csv_text.lines(part)) == b"".join(lines[first : first + count])
 
 
+@pytest.mark.usefixtures("loop")
+def test_columns_that_are_present_alike_at_first_may_differ_later() -> None:
+    one, other = [1, None] * 40, [1, None] * 30 + [None, 1] * 10
+    rows = batch(tcp_sport=one, udp_sport=other)
+    for first in (0, 3, 8, 59):
+        assert cells(rows.slice(first)) == [
+            {name: "1" for name, value in (("tcp_sport", a), ("udp_sport", b)) if value}
+            for a, b in zip(one[first:], other[first:], strict=True)
+        ]
+
+
 @pytest.mark.parametrize("name", ["tcp_seq", "frame_time", "dns_qd_qname", "raw_load"])
 def test_a_buffer_may_end_with_a_part_of_a_value(name: str) -> None:
     # Arrow takes such a buffer for valid, so a message may bring one.
