@@ -25,9 +25,11 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from network_pipeline import audit
 from network_pipeline.broker import topology
 from network_pipeline.errors import CapturePermissionError, NetworkPipelineError, UsageError
 from network_pipeline.settings import BrokerSettings
+from network_pipeline.verify import judge
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -185,8 +187,8 @@ def show(broker: BrokerSettings) -> None:
     """Run the demonstration and print what came of it.
 
     Raises:
-        NetworkPipelineError: a protocol has no rows or a frame was lost, beside what
-            :meth:`Demo.run` raises.
+        NetworkPipelineError: a protocol has no rows, a frame was lost or the ledgers do not add
+            up, beside what :meth:`Demo.run` raises.
     """
     from rich.console import Console  # noqa: PLC0415  only where tables are drawn
 
@@ -198,8 +200,10 @@ def show(broker: BrokerSettings) -> None:
     out.print(_table("one of each", ("protocol", "some of its columns"), _sample(rows)))
     out.print(_table("counters", ("command", "counts"), _counter_lines(counters)))
     out.print(f"lost {lost(counters)} of the captured frames\n{path}", highlight=False)
+    verdict = judge([audit.examine(path)])
+    out.print(f"network-pipeline verify: {verdict.text}", highlight=False)
     empty = [protocol for protocol, count in by_protocol.items() if count == 0]
-    if empty or lost(counters):
+    if empty or lost(counters) or verdict.complaints:
         raise NetworkPipelineError(f"lost {lost(counters)} frames; no rows for {empty or 'none'}")
 
 
