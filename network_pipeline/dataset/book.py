@@ -82,8 +82,9 @@ class _Session:
 class Book:
     """Keeps the ledger of one dataset file after another: ``open`` begins with the next one.
 
-    ``path`` is that of the ledger, None before the first file; what is noted until then goes into
-    the ledger of the first. ``has_changed``: something was noted since it was opened or saved.
+    ``path`` is that of the ledger, None before the first file and between two; what is noted then
+    goes into the ledger of the next. ``has_changed``: something was noted since it was opened or
+    saved.
     """
 
     def __init__(self) -> None:
@@ -111,6 +112,11 @@ class Book:
         self.has_changed |= unnamed > 0
         for name, session in before.items():
             self._take_over(name, session)
+
+    def close(self) -> None:
+        """Let go of the file, whose ledger is saved."""
+        self.path = None
+        self._sessions, self._unnamed_rejected, self.has_changed = {}, 0, False
 
     def frames(self) -> Iterator[tuple[str, RangeSet]]:
         """Yield the sessions with the numbers of their rows."""
@@ -196,6 +202,7 @@ class Book:
     def _take_over(self, name: str, noted: _Session) -> None:
         session = self._session(name, noted.source)
         session.agent = ledger.newer(session.agent, noted.agent)
+        session.duplicate += noted.duplicate
         session.rejected += noted.rejected
         session.rejected_frames |= noted.rejected_frames
 

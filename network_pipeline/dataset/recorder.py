@@ -170,12 +170,16 @@ class Recorder:
         """Finish the current file if it has its rows or its age; to be called now and then.
 
         Raises:
-            DatasetError: it cannot be renamed; its rows are durable, and it may be tried again.
+            DatasetError: it cannot be renamed, or its ledger not be written; its rows are durable,
+                and it may be tried again.
         """
+        if self._writer is None:
+            return
         limits = self._settings
         full = limits.rotate_after_rows and self._rows_in_file >= limits.rotate_after_rows
         age = time.monotonic() - self._began
         if full or (limits.rotate_after_seconds and age >= limits.rotate_after_seconds):
+            self.keep_ledger(is_durable=True)
             self._finish()
 
     def close(self) -> None:
@@ -184,10 +188,12 @@ class Recorder:
         Raises:
             DatasetError: it could not be renamed; its rows are durable.
         """
+        if self._writer is None:
+            return
+        self._keep_last_ledger()
         if self._rotates:
             self._finish()
-        elif self._writer:
-            self._keep_last_ledger()
+        else:
             self._writer.close()
             self._writer = None
 
@@ -196,6 +202,8 @@ class Recorder:
         return most - self._rows_in_file if most else None
 
     def _begin(self) -> Writer:
+        if self.book.path:  # of a ledger without a dataset
+            self.keep_ledger(is_durable=True)
         if self._fixed:
             writer: Writer = CsvWriter(self._fixed)
             writer.open()
@@ -250,12 +258,13 @@ class Recorder:
         return f"{self._name}-{stamp}" + (f"-{self._claims}" if self._claims else "")
 
     def _finish(self) -> None:
-        if self._writer:
-            self.path = _rename(self._writer)
-            self._writer.close()
-            self._writer = None
-            _sync(self._dir)
-            self._keep_last_ledger()
+        assert self._writer
+        self.path = _rename(self._writer)
+        self._writer.close()
+        self._writer = None
+        self._size = 0
+        self.book.close()
+        _sync(self._dir)
 
     def _finish_left_over(self) -> None:
         for path in self._series(_PART):

@@ -11,10 +11,12 @@ from typing import Any
 
 import pytest
 
+from network_pipeline.dataset import ledger_files
 from network_pipeline.dataset import recorder as module
 from network_pipeline.dataset.recorder import Recorder
 from network_pipeline.dataset.writers import HEADER, CsvWriter
 from network_pipeline.errors import DatasetError, UsageError
+from network_pipeline.ledger import AgentLedger
 from network_pipeline.settings import ProcessorSettings
 from tests.dataset import tmpfs
 from tests.dataset.sample import frame_lines, frames
@@ -329,6 +331,64 @@ def test_a_disk_that_is_full_when_a_file_begins(tmp_path: Path) -> None:
         append(recorder, 1, 3)
         recorder.close()
         assert sorted(contents(place).values()) == sorted([csv(1, 2), csv(3, 3)])
+
+
+def noted(directory: Path) -> dict[str, tuple[object, ...]]:
+    """Return of every ledger the rows, the frames set aside and the sequence of its agent."""
+    found: dict[str, tuple[object, ...]] = {}
+    for path in sorted(directory.glob("*.ledger.json")):
+        ledger = ledger_files.read(path)
+        assert ledger
+        [entry] = ledger.sessions.values()
+        sequence = entry.agent.sequence if entry.agent else 0
+        found[path.name] = (entry.written, entry.rejected_frames, sequence, entry.duplicate)
+    return found
+
+
+def set_aside(number: int) -> dict[str, object]:
+    session = frames([1])[0]["session"]
+    return {"source": "lb1", "session": session, "first": number, "count": 1}
+
+
+def test_what_is_noted_between_two_files_is_in_the_ledger_of_the_next(tmp_path: Path) -> None:
+    word = AgentLedger("lb1", frames([1])[0]["session"], sequence=7)
+    with started(tmp_path, rotate_after_rows=2) as recorder:
+        append(recorder, 1, 2)
+        recorder.finish_if_due()
+        for path in tmp_path.iterdir():
+            path.unlink()  # a job collects the file with its ledger
+        recorder.book.rejected(set_aside(3))
+        recorder.book.heard(word)
+        recorder.book.dropped(word.session, 5)
+        append(recorder, 4, 4)
+    assert noted(tmp_path) == {f"netdata-{STAMP}-1.csv.ledger.json": (1, ((3, 3),), 7, 5)}
+
+
+def test_what_is_noted_beside_a_ledger_without_rows_stays_there(tmp_path: Path) -> None:
+    with started(tmp_path, rotate_after_rows=2) as recorder:
+        recorder.book.rejected(set_aside(1))
+        recorder.keep_ledger(is_durable=True)
+        recorder.book.rejected(set_aside(2))
+        append(recorder, 3, 3)
+    assert noted(tmp_path) == {
+        f"netdata-{STAMP}.csv.ledger.json": (0, ((1, 2),), 0, 0),
+        f"netdata-{STAMP}-1.csv.ledger.json": (1, (), 0, 0),
+    }
+
+
+def test_a_file_is_not_finished_before_its_ledger_is_written(tmp_path: Path) -> None:
+    with tmpfs.mounted(tmp_path / "small", size_kib=64) as place:
+        with started(place, rotate_after_rows=2) as recorder:
+            append(recorder, 1, 2)
+            recorder.book.rejected(set_aside(3))
+            ballast = tmpfs.fill(place)
+            with pytest.raises(DatasetError, match=r"No space left on device$"):
+                recorder.finish_if_due()
+            assert f"netdata-{STAMP}.csv.part" in contents(place)
+            ballast.unlink()
+            recorder.finish_if_due()
+            assert contents(place) == {f"netdata-{STAMP}.csv": csv(1, 2)}
+        assert noted(place) == {f"netdata-{STAMP}.csv.ledger.json": (2, ((3, 3),), 0, 0)}
 
 
 def test_close_without_start_does_nothing(tmp_path: Path) -> None:
