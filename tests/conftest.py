@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -47,3 +48,17 @@ def rabbitmq_server(
         yield server
     finally:
         server.close()
+
+
+@pytest.fixture(params=["redis", "rabbitmq"])
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[servers.Server]:
+    """A server that the test may stop, kill and freeze; it runs when the test begins."""
+    if request.param == "redis":
+        redis = servers.RedisServer(servers.redis_binary(), tmp_path / "redis")
+        redis.start()
+        yield redis
+        redis.stop()
+        return
+    rabbitmq: servers.RabbitServer = request.getfixturevalue("rabbitmq_server")
+    yield rabbitmq
+    rabbitmq.recover()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -27,20 +25,6 @@ def url_of(kind: str, request: pytest.FixtureRequest) -> str:
 def broker(request: pytest.FixtureRequest) -> BrokerSettings:
     """Settings for a queue of its own, on every kind of broker."""
     return BrokerSettings(url_of(request.param, request), unique_queue())
-
-
-@pytest.fixture(params=["redis", "rabbitmq"])
-def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[servers.Server]:
-    """A server that the test may stop, kill and freeze; it runs when the test begins."""
-    if request.param == "redis":
-        redis = servers.RedisServer(servers.redis_binary(), tmp_path / "redis")
-        redis.start()
-        yield redis
-        redis.stop()
-        return
-    rabbitmq: servers.RabbitServer = request.getfixturevalue("rabbitmq_server")
-    yield rabbitmq
-    rabbitmq.recover()
 
 
 @pytest.fixture

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import os
 import re
 import signal
 import socket
-import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,22 +13,11 @@ from pathlib import Path
 import pytest
 
 from network_pipeline.demo import Part
-from network_pipeline.privileges import NOBODY
 from network_pipeline.settings import BrokerSettings
 from tests import netns, servers
 from tests.broker import flow
 from tests.broker.conftest import unique_queue
 from tests.broker.spooling import Agent, limits
-
-
-@pytest.fixture
-def spool() -> Iterator[Path]:
-    """A directory that belongs to nobody."""
-    if os.geteuid() != 0:
-        netns.unavailable("root, to capture")
-    with tempfile.TemporaryDirectory(prefix="spool-") as name:
-        os.chown(name, *NOBODY)
-        yield Path(name)
 
 
 @pytest.fixture
