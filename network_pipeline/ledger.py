@@ -146,12 +146,14 @@ class DatasetLedger:
 
     ``size`` is how many bytes of the file it knows: rows behind that were written by a processor
     that was killed then. ``unnamed_rejected`` counts messages that were set aside and did not say
-    which frames they held. ``at`` is when this was written, in nanoseconds since 1970.
+    which frames they held. ``is_copy``: of datasets that were made one. ``at`` is when this was
+    written, in nanoseconds since 1970.
     """
 
     dataset: str
     size: int = 0
     schema: str = SCHEMA_VERSION
+    is_copy: bool = False
     unnamed_rejected: int = 0
     at: int = 0
     sessions: Mapping[str, SessionLedger] = field(default_factory=dict)
@@ -337,6 +339,7 @@ _DATASET_CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "dataset": lambda value: type(value) is str,
     "size": _is_count,
     "schema": is_name,
+    "is_copy": _is_flag,
     "unnamed_rejected": _is_count,
     "at": _is_count,
 }

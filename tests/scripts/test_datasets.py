@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from network_pipeline.dataset import ledger_files
 from network_pipeline.dataset.book import Book
 from network_pipeline.dataset.dedupe import dedupe
-from network_pipeline.ledger import AgentLedger
+from network_pipeline.ledger import AgentLedger, SessionLedger
 from network_pipeline.scripts.main import main
 from tests.dataset.files import Row, csv_file, parquet_file
 
@@ -156,6 +158,35 @@ def test_dedupe_says_how_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     )
     assert out.read_bytes() == one.read_bytes()
     assert main(["dedupe", str(tmp_path), "--output", str(out)]) == 2
+
+
+def test_a_copy_can_be_verified_without_its_inputs(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    one = written(tmp_path / "1.csv", ROWS[:700], word=None)
+    book = Book()
+    book.open(one)
+    book.rejected({"source": "lb1", "session": "a", "first": 1006, "count": 3})
+    book.dropped("a", 5)
+    book.save(one.stat().st_size, is_durable=True)
+    word = replace(WORD, captured=1010, published=1006, last=1008)
+    two = written(tmp_path / "2.csv", ROWS[600:], word)
+    out = tmp_path / "copy" / "out.csv"
+    out.parent.mkdir()
+    for _ in range(2):  # a copy may be made again
+        assert main(["dedupe", str(one), str(two), "--output", str(out)]) == 0
+        one.rename(tmp_path / "away.csv")
+        assert main(["verify", "--final", str(out.parent)]) == 0
+        assert "1,003 rows of 1 sessions add up: 3 rejected, 2 shed" in capsys.readouterr().out
+        (tmp_path / "away.csv").rename(one)
+    found = ledger_files.read(ledger_files.path_of(out))
+    assert found
+    assert found.sessions == {
+        "a": SessionLedger("lb1", 1111, 1003, 105, 3, ((1, 3), (6, 1005)), ((1006, 1008),), False,
+                           word),
+    }  # fmt: skip
+    assert main(["dedupe", str(out), "--output", str(one)]) == 2
+    assert "a processor wrote it" in capsys.readouterr().err
 
 
 def test_a_file_that_grows_meanwhile_is_no_contradiction(tmp_path: Path) -> None:
