@@ -145,8 +145,15 @@ class RedisServer(_Process):
         self._options = options
         self._binary = str(binary)
         [self.port] = free_ports(1)
+        self._address = "127.0.0.1"
         self._listen: tuple[str, ...] = ("--port", str(self.port))
         self.url = f"redis://localhost:{self.port}/5"
+
+    def serve_at(self, address: str) -> None:
+        """Before the start: listen on all addresses; clients use this one."""
+        self._address = "0.0.0.0"
+        self._listen = (*self._listen, "--protected-mode", "no")
+        self.url = f"redis://{address}:{self.port}/5"
 
     def secure(
         self, certificates: Certificates, users: Path | None = None,
@@ -168,7 +175,7 @@ class RedisServer(_Process):
         log = self._directory / "log"
         log.unlink(missing_ok=True)
         self.spawn(
-            [self._binary, "--bind", "127.0.0.1", *self._listen, "--dir", str(self._directory),
+            [self._binary, "--bind", self._address, *self._listen, "--dir", str(self._directory),
              "--appendonly", "yes", "--save", "", "--daemonize", "no", *self._options],
             log,
         )  # fmt: skip
@@ -179,6 +186,9 @@ class RedisServer(_Process):
 
     def kill(self) -> None:
         self.end(signal.SIGKILL)
+
+    def close(self) -> None:
+        self.stop()
 
 
 class Sentinel(_Process):
@@ -226,7 +236,13 @@ class RabbitServer:
         self._log = directory / "output"
         self._node = _Process("RabbitMQ")
         self._mapper = _Process("epmd")
+        self._address = "127.0.0.1"
         self.url = f"amqp://guest:guest@localhost:{self.port}//"
+
+    def serve_at(self, address: str) -> None:
+        """Before the start: listen on all addresses, to guests too; clients use this one."""
+        self._address = "0.0.0.0"
+        self.url = f"amqp://guest:guest@{address}:{self.port}//"
 
     def join(self, first: RabbitServer, names: Sequence[str]) -> None:
         """Before the start: be a node of a cluster, and use the port mapper of its first."""
@@ -324,7 +340,8 @@ class RabbitServer:
         if not cookie.exists():
             cookie.write_text("TESTS")
             cookie.chmod(0o400)
-        lines = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", "log.file.level = warning",
+        lines = [f"listeners.tcp.1 = {self._address}:{self.port}", "loopback_users = none",
+                 "log.file.level = warning",
                  f"load_definitions = {definitions}"]  # fmt: skip
         lines += [f"cluster_formation.classic_config.nodes.{number} = {name}"
                   for number, name in enumerate(self._mates, 1)]  # fmt: skip

@@ -23,6 +23,9 @@ from network_pipeline.losses import Losses, frames_in
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters
 
+#: What may wait in memory: messages, and bytes of their bodies together.
+MAX_MESSAGES = 65_536
+MAX_BYTES = 64 * 1024 * 1024
 #: A message that waited for so long in memory goes to disk.
 SPILL_SECONDS = 1.0
 #: Pause between two looks for files that other runs left.

@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Sequence
 
-from network_pipeline.broker import link, topology
+from network_pipeline.broker import buffer, link, topology
 from network_pipeline.broker.backoff import BackOff
 from network_pipeline.broker.buffer import Buffer, Outgoing
 from network_pipeline.broker.failures import FAILURES, reason
@@ -43,8 +43,8 @@ class Publisher:
         counters: Counters,
         limits: PublisherSettings | None = None,
         *,
-        buffer_messages: int = 65_536,
-        buffer_bytes: int = 64 * 1024 * 1024,
+        buffer_messages: int = buffer.MAX_MESSAGES,
+        buffer_bytes: int = buffer.MAX_BYTES,
     ) -> None:
         """Store the settings.
 

@@ -35,6 +35,9 @@ from tests.broker import flow
 #: How long what a killed processor held stays its own: short, so that tests need not wait long.
 VISIBILITY = {"network_pipeline.broker.streams.VISIBILITY_SECONDS": 2.0}
 
+#: What agents and processors say.
+LOST, BACK = "lost the broker at", "connected to the broker at"
+
 _COMMAND = Path(__file__).with_name("command.py")
 _TICK_SECONDS = 0.01
 _EMPTY_SECONDS = 120.0
@@ -129,6 +132,7 @@ class Pipeline:
         self.rows = directory / "rows"
         self.rows.mkdir()
         self.sent = 0
+        self._traffic: Traffic | None = None
         self.captures: list[Process] = []
         self.processors: list[Process] = []
         self.stack = ExitStack()
@@ -139,22 +143,26 @@ class Pipeline:
 
     # -- parts
 
-    def start(
+    def run(
         self,
         name: str,
-        *flags: str,
+        *arguments: str,
         where: netns.Namespace | None = None,
         constants: Mapping[str, Any] | None = None,
     ) -> Process:
-        """Start a command on this broker and queue."""
-        flags = ("--broker", self.broker.url, "--queue", self.broker.queue, *flags)
-        command = (str(_COMMAND), name, json.dumps(dict(constants or {})), *flags)
+        """Start a command."""
         self._parts += 1
         log = self.directory / f"{self._parts:03}-{name}.log"
+        command = (str(_COMMAND), name, json.dumps(dict(constants or {})), *arguments)
         with where.entered() if where else nullcontext():
             part = Process(log, sys.executable, *command)
         self.stack.callback(part.stop)
         return part
+
+    def start(self, name: str, *flags: str, **options: Any) -> Process:
+        """Start a command with this broker and queue."""
+        place = ("--broker", self.broker.url, "--queue", self.broker.queue)
+        return self.run(name, *flags, *place, **options)
 
     def capture(self, *flags: str, constants: Mapping[str, Any] | None = None) -> Process:
         """Start a capture of this pipeline's datagrams, and wait until it captures."""
@@ -177,13 +185,18 @@ class Pipeline:
     @contextmanager
     def traffic(self, rate: int = 1000) -> Iterator[Traffic]:
         """Send while the block runs."""
-        made = Traffic(self.port, rate, self._near, self.sent)
+        self._traffic = made = Traffic(self.port, rate, self._near, self.sent)
         made.start()
         try:
             yield made
         finally:
             made.stop()
-            self.sent += made.sent
+            self.sent, self._traffic = self.sent_now, None
+
+    @property
+    def sent_now(self) -> int:
+        """How many datagrams were sent, with those of the traffic that goes on."""
+        return self.sent + (self._traffic.sent if self._traffic else 0)
 
     def send(self, count: int) -> None:
         """Send so many datagrams at once."""
@@ -260,13 +273,19 @@ class Pipeline:
         return all(each.state != "running" and not each.unexplained for each in accounts)
 
     def messages(self) -> int:
-        with self._far.entered() if self._far else nullcontext():
+        with self.at_broker():
             return flow.left(self.broker)
+
+    @contextmanager
+    def at_broker(self) -> Iterator[None]:
+        """Be in the namespace of the broker."""
+        with self._far.entered() if self._far else nullcontext():
+            yield
 
     def verify(self, *flags: str, names: tuple[Path, ...] = ()) -> Verdict:
         """Run ``network-pipeline verify`` on the files, or on all there are."""
         program = Path(sysconfig.get_path("scripts")) / "network-pipeline"
-        command = [program, "verify", "--json", *flags, *(names or (self.rows,))]
+        command = list(map(str, [program, "verify", "--json", *flags, *(names or (self.rows,))]))
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.stdout, done.stderr
         said = json.loads(done.stdout)
@@ -277,7 +296,7 @@ class Pipeline:
 
     def close(self) -> None:
         self.stack.close()
-        with suppress(BrokerError):  # which a failed test may have left without life
+        with suppress(BrokerError), self.at_broker():  # a failed test may have left it without life
             topology.delete_queues(self.broker)
 
 

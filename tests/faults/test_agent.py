@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import re
 import signal
 import socket
@@ -13,11 +14,8 @@ from pathlib import Path
 import pytest
 
 from network_pipeline.demo import Part
-from network_pipeline.settings import BrokerSettings
-from tests import netns, servers
-from tests.broker import flow
-from tests.broker.conftest import unique_queue
-from tests.broker.spooling import Agent, limits
+from tests import servers
+from tests.faults.pipeline import Pipeline, payloads
 
 
 @pytest.fixture
@@ -113,26 +111,33 @@ def test_a_spool_that_root_keeps_for_itself_is_wrong_usage(parts: Parts, tmp_pat
     assert "Permission denied for user 65534" in part.said()
 
 
-def test_a_cut_network_is_noticed_and_nothing_is_lost(tmp_path: Path) -> None:
-    with netns.namespace() as where, ExitStack() as stack:
-        wrapper = tmp_path / "redis-in-namespace"
-        wrapper.write_text(f'#!/bin/sh\nexec ip netns exec {where.name} redis-server "$@"\n')
-        wrapper.chmod(0o700)
-        servers.redis_binary()
-        redis = servers.RedisServer(wrapper, tmp_path / "redis")
-        redis.start()
-        stack.callback(redis.stop)
-        settings = BrokerSettings(redis.url, unique_queue())
-        agent = Agent(settings, limits(tmp_path / "spool"))
-        with where.entered():
-            agent.start()
-        agent.give(range(100))
-        agent.await_published(100)
-        where.ip("link", "set", "lo", "down")
-        agent.give(range(100, 3000))
-        agent.await_spooled(2900)
-        where.ip("link", "set", "lo", "up")
-        agent.await_published(3000)
-        assert agent.stop() == {"published": 3000}
-        with where.entered(), flow.consuming(settings) as consumer:
-            assert set(flow.receive_all(consumer, settings)) == set(range(3000))
+def in_memory(pipeline: Pipeline) -> int:
+    """Return how many frames the agent has noted that it captured and nobody confirmed."""
+    [note] = pipeline.spool.glob("sessions-*/*.json")
+    counts = json.loads(note.read_bytes())
+    return int(counts["captured"] - counts["published"])
+
+
+def test_what_a_killed_agent_had_in_its_memory_has_died(
+    pipeline: Pipeline, server: servers.Server
+) -> None:
+    pipeline.process()
+    killed = pipeline.capture("--spool-max-bytes", "0")
+    with pipeline.traffic(500):
+        pipeline.await_more_rows()
+        server.freeze()  # what comes now is nowhere else
+        servers.wait_until(lambda: in_memory(pipeline) > 200, "200 frames in memory")
+        killed.kill()
+        server.thaw()
+    pipeline.capture("--spool-max-bytes", "0")
+    pipeline.send(100)
+    verdict = pipeline.settle()
+    assert (verdict.code, verdict.complaints) == (0, [])
+    [died, heir] = sorted(verdict.sessions, key=lambda session: str(session["agent"]))
+    assert (died["agent"], heir["agent"]) == ("killed", "stopped")
+    assert died["died"] == died["frames"] - died["rows"] > 200
+    assert (heir["frames"], heir["rows"]) == (100, 100)
+    assert verdict.total("shed", "rejected", "kernel_dropped", "unexplained", "duplicate") == 0
+    # Datagrams were numbered from 0 in the order of their frames: only the end is missing.
+    rows = [number for session, number in payloads(pipeline.rows) if session == died["session"]]
+    assert sorted(rows) == list(range(died["rows"]))

@@ -11,15 +11,12 @@ import pytest
 from network_pipeline.settings import BrokerSettings
 from tests import servers
 from tests.broker.conftest import unique_queue
-from tests.faults.pipeline import Pipeline, assert_nothing_is_missing
+from tests.faults.pipeline import BACK, LOST, Pipeline, assert_nothing_is_missing
 
 
 def engine_of(pipeline: Pipeline) -> str:
     """Return one engine with one broker, and the other with the other."""
     return "columnar" if pipeline.broker.is_amqp else "scapy"
-
-
-LOST, BACK = "lost the broker at", "connected to the broker at"
 
 
 def try_outages(

@@ -111,8 +111,7 @@ def has_grown(directory: Path, size: int) -> bool:
     return size_of(directory) >= size
 
 
-@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
-@pytest.mark.parametrize("rows", [0, 700], ids=["one file", "rotating"])
+@pytest.mark.parametrize(("kind", "rows"), [("redis", 0), ("rabbitmq", 700)])
 def test_twenty_kills_lose_nothing_and_leave_no_row_twice(
     kind: str,
     rows: int,
