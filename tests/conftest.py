@@ -10,6 +10,13 @@ import pytest
 from tests import servers
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    soak = parser.getgroup("soak", "tests/faults/test_soak.py, with -m soak")
+    soak.addoption("--soak-seconds", type=float, default=600.0, help="how long for each broker")
+    soak.addoption("--soak-seed", type=int, default=1, help="what the faults come from")
+    soak.addoption("--soak-rate", type=int, default=2000, help="datagrams per second")
+
+
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> servers.Certificates:
     """A certificate for localhost and its authority."""

@@ -44,7 +44,13 @@ _EMPTY_SECONDS = 120.0
 
 
 class Process(Part):
-    """A command that runs, and may be killed."""
+    """A command that runs with other constants, and may be killed; it has the name of its log."""
+
+    def __init__(self, log: Path, constants: Mapping[str, Any] | None, *command: str) -> None:
+        name, *arguments = command
+        changed = json.dumps(dict(constants or {}))
+        super().__init__(log, sys.executable, str(_COMMAND), name, changed, *arguments)
+        self.name = log.stem
 
     @property
     def runs(self) -> bool:
@@ -153,9 +159,8 @@ class Pipeline:
         """Start a command."""
         self._parts += 1
         log = self.directory / f"{self._parts:03}-{name}.log"
-        command = (str(_COMMAND), name, json.dumps(dict(constants or {})), *arguments)
         with where.entered() if where else nullcontext():
-            part = Process(log, sys.executable, *command)
+            part = Process(log, constants, name, *arguments)
         self.stack.callback(part.stop)
         return part
 

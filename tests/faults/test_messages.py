@@ -6,30 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from network_pipeline import message
-from network_pipeline.batch_message import ARROW_TYPE
 from network_pipeline.frames import Frame, LinkType
-from network_pipeline.message import JSON_TYPE, Message
 from network_pipeline.traffic import craft
 from tests import servers
 from tests.broker import flow
 from tests.decode import captures
+from tests.faults import messages
 from tests.faults.pipeline import Pipeline, assert_nothing_is_missing
 
 ENDS = craft.Ends("02:00:00:00:00:01", "02:00:00:00:00:02", "127.7.7.7", "127.7.7.8")
-STRANGER = "0b2f6a54-5d5c-4c5e-9a55-1f6f0f5e2a10"
 NEWER = {"network_pipeline.schema.SCHEMA_VERSION": "newer"}
-
-
-def poison() -> list[Message]:
-    """Return messages without a row in them; the last one says which frames it has."""
-    return [
-        Message(b"no json", JSON_TYPE, {}),
-        Message(b"\xff" * 4096, ARROW_TYPE, {}),
-        Message(b"[" * 100_000, JSON_TYPE, {}),
-        Message(b"x", "application/x-python-serialize", {"first": "one", "count": -1}),
-        Message(b"{}", JSON_TYPE, message.headers_of("lb9", STRANGER, 1, 3)),
-    ]
 
 
 def capture_file(path: Path, count: int) -> Path:
@@ -48,7 +34,7 @@ def test_poison_and_messages_that_come_again_do_no_harm(pipeline: Pipeline, tmp_
     pipeline.capture()
     form = "arrow" if pipeline.broker.is_amqp else "json"
     with pipeline.traffic(500):
-        flow.publish(pipeline.broker, poison())
+        flow.publish(pipeline.broker, messages.poison())
         # The same frames in messages that overlap, and then the same messages again.
         for last in ("30", "0", "0"):
             flags = ("--messages", form, "--stop-after-num", last)
