@@ -5,7 +5,10 @@ messages in another. It ends in the order of a frame's life: the source stops, t
 wait are published, the publisher sends what it holds. Every frame that was captured is then
 published, or it is in exactly one count of losses::
 
-    captured = published + shed + kernel_dropped
+    captured = published + shed + kernel_dropped + not_sampled
+
+Frames count as captured before they are decoded: were this process killed then, whoever sees its
+counts could tell how many frames went with it.
 """
 
 from __future__ import annotations
@@ -14,12 +17,11 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sized
+from typing import Generic, Protocol, TypeVar
 
 from network_pipeline.capture.source import Source, SourceCounts
 from network_pipeline.errors import NetworkPipelineError
-from network_pipeline.frames import Frame
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters
 
@@ -31,8 +33,11 @@ DRAIN_SECONDS = 30.0
 #: Losses are reported at most this often.
 LOSS_REPORT_SECONDS = 10.0
 
+#: A list of frames, or a batch.
+Frames = TypeVar("Frames", bound=Sized)
+
 #: Makes messages of one or more frames: of each its own, or of many one.
-Encoder = Callable[[Sequence[Frame]], Iterable[Message]]
+Encoder = Callable[[Frames], Iterable[Message]]
 
 _log = logging.getLogger(__name__)
 
@@ -52,32 +57,36 @@ def new_session() -> str:
     return str(uuid.uuid4())
 
 
-class Agent:
+class Agent(Generic[Frames]):
     """Runs one capture session.
 
-    ``counters`` has the names captured, kernel_dropped, shed and published; the publisher adds to
-    the last two of the same. The source is open before :meth:`run` (it needs root, which is then
-    given up) and the publisher started (it needs none); run stops both::
+    ``counters`` has the names captured, kernel_dropped, shed and published, and not_sampled if the
+    source samples; the publisher adds to shed and published of the same. The source is open before
+    :meth:`run` (it needs root, which is then given up) and the publisher started (it needs none);
+    run stops both::
 
         source.open(); drop_root(user); publisher.start(); agent.run(stop)
 
     With ``stop_after_num`` the session ends after that many frames; the source takes in no more.
+    ``beat`` is called in each turn, a few times a second at least, as long as all goes well.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  wired by name, in one place
         self,
-        source: Source,
-        encode: Encoder,
+        source: Source[Frames],
+        encode: Encoder[Frames],
         publisher: Publisher,
         counters: Counters,
         *,
         stop_after_num: int = 0,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._encode = encode
         self._publisher = publisher
         self._counters = counters
         self._stop_after_num = stop_after_num
+        self._beat = beat
         self._counted = SourceCounts(0, 0, 0)
         self._reported_losses = 0
         self._report_due = 0.0
@@ -92,15 +101,17 @@ class Agent:
         try:
             while not (stop.is_set() or self._is_complete()):
                 self._publish(self._source.read(READ_SECONDS))
-                self._count()
+                self._beat()
         finally:
             self._finish()
 
     def _is_complete(self) -> bool:
-        numbered = self._counted.captured - self._counted.kernel_dropped
+        counted = self._counted
+        numbered = counted.captured - counted.kernel_dropped - counted.not_sampled
         return 0 < self._stop_after_num <= numbered
 
-    def _publish(self, frames: list[Frame]) -> None:
+    def _publish(self, frames: Frames) -> None:
+        self._count()
         if frames:
             for message in self._encode(frames):
                 self._publisher.publish(message)
@@ -108,8 +119,9 @@ class Agent:
     def _count(self) -> None:
         """Add what the source counted since the last time."""
         counts = self._source.counts()
-        for name in SourceCounts._fields:
-            self._counters.add(name, getattr(counts, name) - getattr(self._counted, name))
+        for name, count, before in zip(counts._fields, counts, self._counted, strict=True):
+            if count != before:
+                self._counters.add(name, count - before)
         self._counted = counts
         self._report_losses()
 

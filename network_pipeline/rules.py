@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +12,9 @@ from urllib.parse import urlsplit
 
 #: Brokers by the scheme of their URL, with the port where it names none.
 DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
+
+#: Of a ring: more bytes at once are no batch any more.
+_MOST_BLOCK_BYTES = 64 * 1024 * 1024
 
 _SCHEMES = {*DEFAULT_PORTS, "redis+socket", "memory"}
 
@@ -34,6 +38,23 @@ def whole_number_or_all(text: str) -> int | None:
         return whole_number(0)(text)
     except ValueError as error:
         raise ValueError(f"{error}, or all") from None
+
+
+def page_multiple(text: str) -> int:
+    """Parse a number of bytes that is a multiple of the size of a page of memory."""
+    size = whole_number(1)(text)
+    if size % mmap.PAGESIZE or size > _MOST_BLOCK_BYTES:
+        raise ValueError(
+            f"must be a multiple of the page size, {mmap.PAGESIZE}, of at most {_MOST_BLOCK_BYTES}"
+        )
+    return size
+
+
+def one_in(text: str) -> int:
+    """Parse ``1/N``, which is N."""
+    if not re.fullmatch(r"1/[0-9]{1,9}", text) or int(text[2:]) == 0:
+        raise ValueError("must be 1/N, such as 1/10")
+    return int(text[2:])
 
 
 def number(least: float) -> Callable[[str], float]:

@@ -30,6 +30,9 @@ DEFAULT_FILTERS = {
     "telnet": "tcp port 23",
 }
 
+#: At most so much of a ring's block is headers where it holds a single packet.
+_BLOCK_OVERHEAD_BYTES = 256
+
 #: How the bodies of Arrow messages are compressed.
 Compression = Literal["lz4", "zstd", "none"]
 
@@ -120,12 +123,32 @@ CAPTURE_OPTIONS = (
     Option("filter", "NETWORK_FILTER", "", rules.text_value,
            "what to capture, as tcpdump writes it (man pcap-filter); the broker's own traffic is "
            "always left out", "BPF"),
-    Option("engine", "CAPTURE_ENGINE", "scapy", rules.one_of("scapy", "columnar"),
-           "what decodes: scapy, a JSON message for every packet; or columnar, many packets in "
-           "an Arrow message, for busy devices", "NAME"),
+    Option("engine", "CAPTURE_ENGINE", "scapy", rules.one_of("scapy", "columnar", "ring"),
+           "what captures and decodes: scapy, a JSON message for every packet; columnar, many "
+           "packets in an Arrow message; or ring, the same from memory shared with the kernel, "
+           "for busy devices", "NAME"),
     COMPRESSION_OPTION,
     SOURCE_OPTION,
     STOP_OPTION,
+)  # fmt: skip
+
+RING_OPTIONS = (
+    Option("ring_block_bytes", "RING_BLOCK_BYTES", "1048576", rules.page_multiple,
+           "of the ring engine: bytes of a block, which is given over when it is full"),
+    Option("ring_blocks", "RING_BLOCKS", "32", rules.whole_number(2),
+           "blocks of each ring: so much can wait before the kernel drops packets"),
+    Option("ring_retire_ms", "RING_RETIRE_MS", "200", rules.whole_number(1),
+           "milliseconds after which a block is given over though it is not full"),
+    Option("snap_length", "SNAP_LENGTH", "524288", rules.whole_number(64),
+           "bytes of a packet that are captured by the ring engine; a block must hold so many"),
+    Option("promiscuous", "PROMISCUOUS", "yes", rules.one_of("yes", "no"),
+           "of the ring engine: whether to see packets for other hosts too", "yes|no"),
+    Option("time_stamps", "TIME_STAMPS", "kernel", rules.one_of("kernel", "hardware"),
+           "of the ring engine: hardware takes those of the network card, where it makes them "
+           "(hwstamp_ctl, ptp4l)", "NAME"),
+    Option("sample", "SAMPLE", "1/1", rules.one_in,
+           "of the ring engine: 1/N keeps one flow in N with all its packets, and counts the "
+           "others", "1/N"),
 )  # fmt: skip
 
 DATASET_OPTIONS = (
@@ -225,6 +248,27 @@ class CaptureSettings:
 
 
 @dataclass(frozen=True)
+class RingSettings:
+    """The memory shared with the kernel, for each worker and device, and what comes into it.
+
+    One flow in ``sample`` is kept.
+    """
+
+    block_bytes: int = 1_048_576
+    blocks: int = 32
+    retire_ms: int = 200
+    snap_bytes: int = 524_288
+    promiscuous: bool = True
+    hardware_times: bool = False
+    sample: int = 1
+
+    @property
+    def bytes(self) -> int:
+        """The size of one ring."""
+        return self.block_bytes * self.blocks
+
+
+@dataclass(frozen=True)
 class ProcessorSettings:
     """When to write rows, and where."""
 
@@ -273,6 +317,36 @@ def capture_settings(values: Mapping[str, Any]) -> CaptureSettings:
         engine=values["engine"],
         compression=values["compression"],
     )
+
+
+def ring_settings(values: Mapping[str, Any], rings: int) -> RingSettings:
+    """Build from the parsed values of ``RING_OPTIONS`` the settings of so many rings.
+
+    Raises:
+        UsageError: a packet does not fit into a block, or the rings not into memory.
+    """
+    found = RingSettings(
+        block_bytes=values["ring_block_bytes"],
+        blocks=values["ring_blocks"],
+        retire_ms=values["ring_retire_ms"],
+        snap_bytes=values["snap_length"],
+        promiscuous=values["promiscuous"] == "yes",
+        hardware_times=values["time_stamps"] == "hardware",
+        sample=values["sample"],
+    )
+    if found.snap_bytes + _BLOCK_OVERHEAD_BYTES > found.block_bytes:
+        raise UsageError(
+            f"--snap-length={found.snap_bytes}: a block of {found.block_bytes} bytes must hold one "
+            f"packet and {_BLOCK_OVERHEAD_BYTES} bytes about it; lower it or raise "
+            "--ring-block-bytes"
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if rings * found.bytes > memory // 2:
+        raise UsageError(
+            f"--ring-blocks={found.blocks}: {rings} rings of {found.bytes:,} bytes must not take "
+            f"more than half of this machine's memory, {memory:,} bytes"
+        )
+    return found
 
 
 def processor_settings(values: Mapping[str, Any]) -> ProcessorSettings:

@@ -16,6 +16,7 @@ COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scri
 OPTIONS = (
     *settings.BROKER_OPTIONS,
     *settings.CAPTURE_OPTIONS,
+    *settings.RING_OPTIONS,
     *settings.PROCESSOR_OPTIONS,
     settings.LOG_OPTION,
     *send.OPTIONS,

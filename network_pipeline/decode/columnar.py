@@ -84,7 +84,7 @@ def decode_batch(
     Raises:
         ValueError: a frame is not in the buffer, or frames are 2 GiB apart.
     """
-    located = _locate(batch)
+    located = locate(batch)
     texts = _read_dns(located)
     assembly = Assembly(located.places)
     columns = {
@@ -105,7 +105,12 @@ def decode_batch(
     return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema)
 
 
-def _locate(batch: FrameBatch) -> _Located:
+def locate(batch: FrameBatch) -> _Located:
+    """Walk through all frames and note where their layers begin.
+
+    Raises:
+        ValueError: a frame is not in the buffer, or frames are 2 GiB apart.
+    """
     data, offsets = _frames_of(batch)
     rows = len(offsets)
     located = _Located(

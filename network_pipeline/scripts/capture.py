@@ -9,7 +9,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from network_pipeline import settings
 from network_pipeline.scripts import cli
@@ -28,7 +28,7 @@ examples:
   sudo capture-{protocol}                          frames on lo, to Redis on this host
   sudo capture-{protocol} --device eth0 --device wg0
   sudo capture-{protocol} --device any --filter 'net 192.0.2.0/24'
-  sudo capture-{protocol} --engine columnar        for busy devices: batches, as Arrow messages
+  sudo capture-{protocol} --engine ring            for busy devices: batches, as Arrow messages
   FORWARD_BROKER_URL=amqp://guest:guest@localhost:5672// sudo -E capture-{protocol}
   capture-{protocol} --check                       is everything right? start nothing
 
@@ -46,10 +46,10 @@ def _run(values: cli.Values) -> None:
     broker = settings.broker_settings(values)
     capture = settings.capture_settings(values)
     session = new_session()
-    counters = Counters("captured", "published", "shed", "kernel_dropped")
+    counters = Counters("captured", "published", "shed", "kernel_dropped", *_sampling(values))
     publisher = Publisher(broker, counters)
     encode = _encoder(capture, session)
-    source = _open_source(capture, broker)
+    source = _open_source(values)
     try:
         publisher.start()
         agent = Agent(source, encode, publisher, counters, stop_after_num=capture.stop_after_num)
@@ -60,29 +60,51 @@ def _run(values: cli.Values) -> None:
         source.stop()
 
 
-def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder:
+def _sampling(values: cli.Values) -> tuple[str, ...]:
+    """Return the names of the counters that sampling needs: none without it."""
+    return ("not_sampled",) if values["engine"] == "ring" and values["sample"] > 1 else ()
+
+
+def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder[Any]:
     """Import the engine, while root may still read it, and return how it makes messages."""
-    if capture.engine == "columnar":
+    if capture.engine != "scapy":
         from network_pipeline import arrow_messages  # noqa: PLC0415
 
-        return partial(arrow_messages.of_frames, session=session, source=capture.source,
+        made = arrow_messages.of_batch if capture.engine == "ring" else arrow_messages.of_frames
+        return partial(made, session=session, source=capture.source,
                        compression=capture.compression)  # fmt: skip
     from network_pipeline import json_messages  # noqa: PLC0415
 
     return partial(json_messages.of_frames, session=session, source=capture.source)
 
 
-def _open_source(capture: settings.CaptureSettings, broker: settings.BrokerSettings) -> Source:
+def _open_source(values: cli.Values) -> Source[Any]:
     """Open the sockets, which takes root, and give root up."""
-    from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
     from network_pipeline.privileges import drop_root  # noqa: PLC0415
 
-    enough = _BATCH_FRAMES if capture.engine == "columnar" else 1
-    source = Sniffer(capture, broker.endpoints, enough_frames=enough)
+    source = _ring(values) if values["engine"] == "ring" else _sniffer(values)
     source.open()
     if done := drop_root(settings.invoking_user(settings.environment())):
         _log.info("%s", done)
     return source
+
+
+def _sniffer(values: cli.Values) -> Source[Any]:
+    from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
+
+    capture, broker = settings.capture_settings(values), settings.broker_settings(values)
+    enough = _BATCH_FRAMES if capture.engine == "columnar" else 1
+    return Sniffer(capture, broker.endpoints, enough_frames=enough)
+
+
+def _ring(values: cli.Values) -> Source[Any]:
+    from network_pipeline.capture import ring  # noqa: PLC0415
+
+    capture, broker = settings.capture_settings(values), settings.broker_settings(values)
+    names = ring.distinct(capture.devices)
+    wanted = settings.ring_settings(values, rings=len(names))
+    sockets = ring.open_sockets(ring.programs(names, capture.filter, broker.endpoints), wanted)
+    return ring.Ring(sockets, last=capture.stop_after_num, sample=wanted.sample)
 
 
 def _check(values: cli.Values) -> list[str]:
@@ -90,7 +112,7 @@ def _check(values: cli.Values) -> list[str]:
 
     broker = settings.broker_settings(values)
     capture = settings.capture_settings(values)
-    _open_source(capture, broker).stop()
+    _open_source(values).stop()
     topology.check(broker)
     return [
         f"permission to capture on {', '.join(capture.devices)}",
@@ -111,7 +133,7 @@ def _command(protocol: str, what: str) -> Callable[[], int]:
             cli.Command(
                 name=f"capture-{protocol}",
                 summary=f"Capture {what}, decode each frame and publish it.",
-                options=(*options, *settings.BROKER_OPTIONS),
+                options=(*options, *settings.RING_OPTIONS, *settings.BROKER_OPTIONS),
                 run=_run,
                 check=_check,
                 examples=_EXAMPLES.format(protocol=protocol),
