@@ -16,6 +16,8 @@ DEFAULT_PORTS = {"redis": 6379, "rediss": 6379, "amqp": 5672, "amqps": 5671}
 #: Of a ring: more bytes at once are no batch any more.
 _MOST_BLOCK_BYTES = 64 * 1024 * 1024
 
+_PROTOCOLS = {"arp": "arp", "icmp": "icmp or icmp6", "tcp": "tcp", "udp": "udp"}
+
 _SCHEMES = {*DEFAULT_PORTS, "redis+socket", "memory"}
 
 
@@ -55,6 +57,14 @@ def one_in(text: str) -> int:
     if not re.fullmatch(r"1/[0-9]{1,9}", text) or int(text[2:]) == 0:
         raise ValueError("must be 1/N, such as 1/10")
     return int(text[2:])
+
+
+def protocols(text: str) -> str:
+    """Parse names of protocols, separated by commas, to the filter that chooses them."""
+    names = dict.fromkeys(text.split(","))
+    if not all(name in _PROTOCOLS for name in names):
+        raise ValueError(f"must name protocols of {', '.join(_PROTOCOLS)}, separated by commas")
+    return " or ".join(_PROTOCOLS[name] for name in names)
 
 
 def number(least: float) -> Callable[[str], float]:

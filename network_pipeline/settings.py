@@ -151,6 +151,27 @@ RING_OPTIONS = (
            "others", "1/N"),
 )  # fmt: skip
 
+PAYLOAD_OPTIONS = (
+    Option("payload", "PAYLOAD", "keep", rules.one_of("keep", "hash"),
+           "keep payloads and padding as they are, or hash them: rows then hold keyed BLAKE2b-128 "
+           "digests", "keep|hash"),
+    Option("payload_bytes", "PAYLOAD_BYTES", "all", rules.whole_number_or_all,
+           "bytes of payload that rows keep, or that are hashed, 0: none"),
+    Option("payload_key_file", "PAYLOAD_KEY_FILE", "", rules.text_value,
+           "file with the secret of the digests, 16 to 64 bytes that only you can read", "FILE",
+           shown="payload.key in the state directory, made when it is first needed"),
+)  # fmt: skip
+
+AGENT_OPTIONS = (
+    Option("protocols", "PROTOCOLS", "arp,icmp,tcp,udp", rules.protocols,
+           "what to capture where no filter is given", "NAME,..."),
+    Option("filter_file", "NETWORK_FILTER_FILE", "", rules.text_value,
+           "file with the filter, read again on SIGHUP; wins over --filter", "FILE",
+           shown="no file"),
+    Option("workers", "WORKERS", "0", rules.whole_number(0),
+           "processes that capture, each some flows", "N", shown="one for each core"),
+)  # fmt: skip
+
 DATASET_OPTIONS = (
     Option("name", "DS_NAME", "netdata", rules.word, "first part of the dataset's name", "NAME"),
     Option("dir", "DS_DIR", "/tmp", Path, "directory of the dataset", "DIR"),
@@ -269,6 +290,46 @@ class RingSettings:
 
 
 @dataclass(frozen=True)
+class Payload:
+    """What rows keep of payloads: so many bytes, None for all; with a key, digests of them."""
+
+    most_bytes: int | None = None
+    key: bytes | None = None
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """What the workers of an agent capture, and what they make of it.
+
+    ``filter_file`` wins over ``filter``, that over ``protocols``.
+    """
+
+    devices: tuple[str, ...]
+    workers: int
+    source: str
+    ring: RingSettings
+    protocols: str = ""
+    filter: str = ""
+    filter_file: Path | None = None
+    compression: Compression = "lz4"
+    payload: Payload = field(default_factory=Payload)
+
+    def filter_text(self) -> str:
+        """Return the filter as it is now.
+
+        Raises:
+            UsageError: its file cannot be read.
+        """
+        if self.filter_file is None:
+            return self.filter or self.protocols
+        try:
+            return self.filter_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise UsageError(f"--filter-file={self.filter_file}: {reason}") from None
+
+
+@dataclass(frozen=True)
 class ProcessorSettings:
     """When to write rows, and where."""
 
@@ -349,6 +410,27 @@ def ring_settings(values: Mapping[str, Any], rings: int) -> RingSettings:
     return found
 
 
+def agent_settings(values: Mapping[str, Any], payload_key: bytes | None) -> AgentSettings:
+    """Build from the parsed values of ``AGENT_OPTIONS`` and those that captures share.
+
+    Raises:
+        UsageError: as :func:`ring_settings`.
+    """
+    names = values["device"]
+    workers = values["workers"] or len(os.sched_getaffinity(0))
+    return AgentSettings(
+        devices=names,
+        workers=workers,
+        source=values["source"] or socket.gethostname(),
+        ring=ring_settings(values, rings=workers * len(names)),
+        protocols=values["protocols"],
+        filter=values["filter"],
+        filter_file=Path(values["filter_file"]) if values["filter_file"] else None,
+        compression=values["compression"],
+        payload=Payload(values["payload_bytes"], payload_key),
+    )
+
+
 def processor_settings(values: Mapping[str, Any]) -> ProcessorSettings:
     """Build from the parsed values of ``PROCESSOR_OPTIONS``."""
     names = ("save_after_num", "save_after_seconds", "stop_after_num", "name", "dir",
@@ -378,6 +460,11 @@ def invoking_user(variables: Mapping[str, str]) -> tuple[int, int] | None:
     """Return the user and group ids of who called sudo, None outside sudo."""
     uid, gid = variables.get("SUDO_UID", ""), variables.get("SUDO_GID", "")
     return (int(uid), int(gid)) if uid.isdecimal() and gid.isdecimal() else None
+
+
+def notify_socket(variables: Mapping[str, str]) -> str:
+    """Return where systemd wants to be told how the service is doing, empty without systemd."""
+    return variables.get("NOTIFY_SOCKET", "")
 
 
 def state_dir(variables: Mapping[str, str]) -> Path:

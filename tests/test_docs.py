@@ -17,6 +17,7 @@ OPTIONS = (
     *settings.BROKER_OPTIONS,
     *settings.CAPTURE_OPTIONS,
     *settings.RING_OPTIONS,
+    *settings.AGENT_OPTIONS,
     *settings.PROCESSOR_OPTIONS,
     settings.LOG_OPTION,
     *send.OPTIONS,

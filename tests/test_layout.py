@@ -14,10 +14,13 @@ PACKAGE = ROOT / "network_pipeline"
 LAYERS = (
     ("scripts",),
     ("demo",),
+    ("supervisor",),
+    ("worker",),
     ("file_agent", "progress"),
     ("agent", "convert", "processor", "privileges", "traffic", "report", "logs", "dictionary"),
     ("splunk", "backlog", "summary"),
     ("arrow_messages", "json_messages"),
+    ("scoreboard",),
     ("capture", "broker", "dataset.recorder", "dataset.exports"),
     ("dataset.writers", "dataset.ranges", "dataset.csv_text", "dataset.csv_cells"),
     ("dataset.lease",),
@@ -26,7 +29,7 @@ LAYERS = (
     ("batch_message",),
     ("message", "settings"),
     ("arrow_stream",),
-    ("schema", "frames", "metrics", "rules", "ordered", "payload_key"),
+    ("schema", "frames", "metrics", "rules", "ordered", "payload_key", "notify"),
     ("errors",),
 )
 

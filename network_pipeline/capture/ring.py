@@ -106,6 +106,7 @@ class Ring:
         self._not_sampled = 0
         self._watch_due = 0.0
         self._ends: float | None = None
+        self._has_left = False
 
     def open(self) -> None:
         """Begin to read, behind the last block that was taken before.
@@ -126,6 +127,8 @@ class Ring:
         if self._block_of:
             self._block_of.give_back()
             self._block_of = None
+        if self._has_left:
+            return NO_FRAMES
         if self._ends is not None:
             return self._rest(self._ends)
         self._watch()
@@ -135,9 +138,13 @@ class Ring:
             batch = self._next()
         return batch or NO_FRAMES
 
+    def leave(self) -> None:
+        """Read nothing more: what comes, and what waits, is for the next reader of the rings."""
+        self._has_left = True
+
     def stop(self) -> None:
         """Take no more frames in; those that the kernel took already can still be read."""
-        if self._ends is None:
+        if self._ends is None and not self._has_left:
             for sock in self._sockets:
                 sock.refuse()
             self._ends = time.monotonic() + _LAST_BLOCK_SECONDS

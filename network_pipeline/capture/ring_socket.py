@@ -257,7 +257,8 @@ class RingSocket:
         since devices may be renamed.
         """
         if self.device != devices.ANY:
-            return np.zeros(len(indexes), np.uint16), (self._name,)
+            name = af_packet.bound_to(self._open) or self._name
+            return np.zeros(len(indexes), np.uint16), (name,)
         found, places = np.unique(indexes, return_inverse=True)
         names = tuple(devices.name_of(self._open, index) for index in found.tolist())
         return places.astype(np.uint16), names
@@ -265,13 +266,18 @@ class RingSocket:
     # -- the device
 
     def watch(self) -> None:
-        """Say what became of the device since the last time; take up one that is there again."""
+        """Note what became of the device; a group's sockets are looked at by who opened them."""
         self._open.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # or it stays ready
-        if self.device == devices.ANY:
-            return
+        if not self._in_group:
+            self.look()
+
+    def look(self) -> None:
+        """Say what became of the device since the last time; take it up where it is back."""
         name = af_packet.bound_to(self._open)
-        if not name:
-            self._watch_gone()
+        if self.device == devices.ANY:
+            pass
+        elif not name:
+            self._look_for_gone()
         elif devices.is_up(self._open, name):
             self._note_up(name)
         elif not self._down:
@@ -280,18 +286,18 @@ class RingSocket:
 
     @property
     def is_back(self) -> bool:
-        """Whether a device that was removed is there again and this socket cannot be bound to it.
+        """Whether a device that was removed is there again, and up, for another socket.
 
         The kernel never binds a socket of a group anew.
         """
-        return (
-            self._in_group
-            and self.device != devices.ANY
-            and not af_packet.bound_to(self._open)
-            and devices.index_of(self._open, self.device) is not None
-        )
+        return self._in_group and self.is_gone and devices.is_up(self._open, self.device)
 
-    def _watch_gone(self) -> None:
+    @property
+    def is_gone(self) -> bool:
+        """Whether the device that the socket was bound to was removed."""
+        return self.device != devices.ANY and not af_packet.bound_to(self._open)
+
+    def _look_for_gone(self) -> None:
         if not self._gone:
             self._gone = True
             _log.warning(
