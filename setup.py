@@ -16,6 +16,7 @@ from setuptools.errors import BaseError, CCompilerError
 _COMPILED = (
     "network_pipeline/capture/bpf",
     "network_pipeline/capture/records",
+    "network_pipeline/capture/ring_frames",
     "network_pipeline/dataset/csv_cells",
     "network_pipeline/decode/dns_reader",
     "network_pipeline/decode/gather",

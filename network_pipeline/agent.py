@@ -5,7 +5,10 @@ messages in another. It ends in the order of a frame's life: the source stops, t
 wait are published, the publisher sends what it holds. Every frame that was captured is then
 published, or on disk for the next run to publish, or it is in exactly one count of losses::
 
-    captured = published + spooled + shed + kernel_dropped
+    captured = published + spooled + shed + kernel_dropped + not_sampled
+
+Frames count as captured before they are decoded: were this process killed then, whoever sees its
+counts could tell how many frames went with it.
 
 It says so behind the frames, every few seconds and at the end, with the numbers of those that were
 shed: the session's ledger (see :mod:`network_pipeline.sessions`). A last one that cannot be
@@ -18,16 +21,19 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence, Sized
+from typing import Generic, Protocol, TypeVar
 
 from network_pipeline.capture.source import Source, SourceCounts
 from network_pipeline.errors import NetworkPipelineError
-from network_pipeline.frames import Frame
+from network_pipeline.frames import FrameBatch
 from network_pipeline.losses import Gaps, Losses, frames_in
 from network_pipeline.message import Message
-from network_pipeline.metrics import Counters, Histogram, Pulse
+from network_pipeline.metrics import Counters, Histogram
 from network_pipeline.sessions import SessionBook
+
+#: What every agent counts, in frames.
+COUNTED = ("captured", "published", "spooled", "shed", "kernel_dropped", "adopted", "damaged")
 
 #: Longest time that a frame waits for others, until a signal to stop is seen, and between two
 #: readings of the source's counts.
@@ -39,8 +45,11 @@ LAST_WORD_SECONDS = 5.0
 #: Losses are reported at most this often.
 LOSS_REPORT_SECONDS = 10.0
 
+#: A list of frames, or a batch.
+Frames = TypeVar("Frames", bound=Sized)
+
 #: Makes messages of one or more frames: of each its own, or of many one.
-Encoder = Callable[[Sequence[Frame]], Iterable[Message]]
+Encoder = Callable[[Frames], Iterable[Message]]
 
 _MESSAGE_FRAMES = (1, 10, 100, 1_000, 10_000, 65_536)
 
@@ -69,28 +78,30 @@ def new_session() -> str:
     return str(uuid.uuid4())
 
 
-class Agent:
+class Agent(Generic[Frames]):
     """Runs one capture session.
 
-    ``counters`` has the names captured, kernel_dropped, shed and published, with a spool also
-    spooled, adopted and damaged; the publisher adds to all but the first two. The source is open
-    before :meth:`run` (it needs root, which is then given up) and the publisher started (it needs
-    none); run stops both::
+    ``counters`` has the names captured, kernel_dropped, shed and published, not_sampled if the
+    source samples, and with a spool spooled, adopted and damaged; the publisher adds to those that
+    the source does not know. The source is open before :meth:`run` (it needs root, which is then
+    given up) and the publisher started (it needs none); run stops both::
 
         source.open(); drop_root(user); publisher.start(); agent.run(stop)
 
     With ``stop_after_num`` the session ends after that many frames; the source takes in no more.
+    ``beat`` is called in each turn, a few times a second at least, as long as all goes well.
     """
 
     def __init__(  # noqa: PLR0913  one of each
         self,
-        source: Source,
-        encode: Encoder,
+        source: Source[Frames],
+        encode: Encoder[Frames],
         publisher: Publisher,
         book: SessionBook,
         counters: Counters,
         *,
         stop_after_num: int = 0,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
         self._source = source
         self._encode = encode
@@ -99,8 +110,8 @@ class Agent:
         self._counters = counters
         self._gaps = Gaps(publisher.losses)
         self._stop_after_num = stop_after_num
+        self._beat = beat
         self._counted = SourceCounts(0, 0, 0)
-        self.pulse = Pulse()
         self.histograms = {"message_frames": Histogram(*_MESSAGE_FRAMES)}
         self._reported_losses = 0
         self._report_due = 0.0
@@ -117,8 +128,7 @@ class Agent:
         try:
             while not (stop.is_set() or self._is_complete()):
                 self._publish(self._source.read(READ_SECONDS))
-                self._count()
-                self.pulse.beat()
+                self._beat()
                 if self._book.is_due():
                     self._tell()
         finally:
@@ -126,14 +136,16 @@ class Agent:
 
     def _last(self) -> int:
         """Return the highest number that a frame was given."""
-        return self._counted.captured - self._counted.kernel_dropped
+        counted = self._counted
+        return counted.captured - counted.kernel_dropped - counted.not_sampled
 
     def _is_complete(self) -> bool:
         return 0 < self._stop_after_num <= self._last()
 
-    def _publish(self, frames: list[Frame]) -> None:
+    def _publish(self, frames: Frames) -> None:
+        self._count()
         if frames:
-            self._gaps.see([frame.number for frame in frames])
+            self._gaps.see(_numbers(frames))
             for message in self._encode(frames):
                 self._publisher.publish(message)
                 self.histograms["message_frames"].observe(frames_in(message))
@@ -141,8 +153,9 @@ class Agent:
     def _count(self) -> None:
         """Add what the source counted since the last time."""
         counts = self._source.counts()
-        for name in SourceCounts._fields:
-            self._counters.add(name, getattr(counts, name) - getattr(self._counted, name))
+        for name, count, before in zip(counts._fields, counts, self._counted, strict=True):
+            if count != before:
+                self._counters.add(name, count - before)
         self._counted = counts
         self._report_losses()
 
@@ -188,3 +201,11 @@ class Agent:
                 f"{left} captured frames are lost: the broker did not take them within "
                 f"{DRAIN_SECONDS:g} seconds"
             )
+
+
+def _numbers(frames: Sized) -> Sequence[int]:
+    if isinstance(frames, FrameBatch):
+        numbers: list[int] = frames.numbers.tolist()
+        return numbers
+    assert isinstance(frames, list)
+    return [frame.number for frame in frames]

@@ -10,7 +10,9 @@ from network_pipeline import batch_message
 from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.frames import Frame, FrameBatch, known_time
 from network_pipeline.message import Message
-from network_pipeline.settings import Compression
+from network_pipeline.settings import Compression, Payload
+
+_WHOLE_PAYLOAD = Payload()
 
 
 def of_frames(
@@ -21,10 +23,21 @@ def of_frames(
 
 
 def of_batch(
-    batch: FrameBatch, session: str, *, source: str, compression: Compression
+    batch: FrameBatch,
+    session: str,
+    *,
+    source: str,
+    compression: Compression,
+    payload: Payload = _WHOLE_PAYLOAD,
 ) -> list[Message]:
     """Return the messages of a batch; ``source`` is the agent, ``session`` its run (a UUID)."""
-    rows = decode_batch(batch, source=source, session=session)
+    rows = decode_batch(
+        batch,
+        source=source,
+        session=session,
+        payload_bytes=payload.most_bytes,
+        payload_key=payload.key,
+    )
     return batch_message.encode(rows, source=source, session=session, compression=compression)
 
 

@@ -43,6 +43,7 @@ FRAMES = {
     "published": "Frames that the broker has confirmed.",
     "shed": "Frames lost because a buffer or the spool had no room.",
     "kernel_dropped": "Frames that the kernel had no room for.",
+    "not_sampled": "Frames of flows that were not chosen.",
     "adopted": "Frames of earlier runs, found in the spool, that the broker has confirmed.",
     "damaged": "Frames of earlier runs that could not be read from the spool.",
     "received": "Frames that came from the broker and were settled.",

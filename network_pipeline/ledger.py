@@ -9,7 +9,7 @@ is missing from one that never was: :mod:`network_pipeline.verify` does.
 Both are read with limits and checked value by value, since anybody who may publish can send one.
 For an agent, once it ended, and for a dataset at any time::
 
-    captured = published + spooled + shed + kernel_dropped
+    captured = published + spooled + shed + kernel_dropped + not_sampled
     received = written + duplicate + rejected
 """
 
@@ -69,6 +69,7 @@ class AgentLedger:
     sequence: int = 0
     captured: int = 0
     kernel_dropped: int = 0
+    not_sampled: int = 0
     shed: int = 0
     spooled: int = 0
     published: int = 0
@@ -81,7 +82,8 @@ class AgentLedger:
     @property
     def accounted(self) -> int:
         """The captured frames of which it is known what became of them."""
-        return self.published + self.spooled + self.shed + self.kernel_dropped
+        without_number = self.kernel_dropped + self.not_sampled
+        return self.published + self.spooled + self.shed + without_number
 
     def message(self) -> Message:
         """Return the message that carries this ledger; it holds no frames (``count`` is 0)."""
@@ -318,7 +320,16 @@ _AGENT_CHECKS: Mapping[str, Callable[[Any], bool]] = {
     "source": is_name,
     "session": is_name,
     **dict.fromkeys(
-        ("sequence", "captured", "kernel_dropped", "shed", "spooled", "published", "last"),
+        (
+            "sequence",
+            "captured",
+            "kernel_dropped",
+            "not_sampled",
+            "shed",
+            "spooled",
+            "published",
+            "last",
+        ),
         _is_count,
     ),
     "lost": _are_pairs,

@@ -106,6 +106,16 @@ def shutdown() -> None:
         handler.stop()
 
 
+def go_on_in_child() -> None:
+    """In a process that was forked: log as its parent does."""
+    for handler in [h for h in logging.root.handlers if isinstance(h, SplunkQueue)]:
+        logging.root.removeHandler(handler)
+        own = handler.renewed()
+        own.addFilter(_PASSWORDS)
+        own.start()
+        logging.root.addHandler(own)
+
+
 def _configure(path: Path) -> None:
     _check(path)
     setup_logging = _spylunking().setup_logging

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import struct
 from pathlib import Path
 
 from network_pipeline.errors import CaptureError, UsageError
@@ -16,7 +17,12 @@ from network_pipeline.errors import CaptureError, UsageError
 #: The user and the group that own nothing.
 NOBODY = (65534, 65534)
 
+# linux/prctl.h, linux/capability.h
+_PR_SET_PDEATHSIG = 1
 _PR_SET_NO_NEW_PRIVS = 38
+_PR_CAP_AMBIENT = 47
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
+_CAPABILITY_VERSION_3 = 0x20080522
 
 
 def successor(user: tuple[int, int] | None) -> tuple[int, int] | None:
@@ -70,10 +76,39 @@ def drop_root(user: tuple[int, int] | None) -> str:
     return f"gave up root, now user {uid} and group {gid}"
 
 
+def drop_capabilities() -> None:
+    """Give up all capabilities that this thread was given as another user than root.
+
+    Threads that are started later, and children, have none either; those that run already keep
+    theirs.
+
+    Raises:
+        CaptureError: the kernel refuses.
+    """
+    _prctl("drop ambient capabilities", _PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
+    header = struct.pack("@Ii", _CAPABILITY_VERSION_3, 0)
+    if ctypes.CDLL(None, use_errno=True).capset(header, bytes(24)) != 0:
+        raise CaptureError(f"cannot drop capabilities: {os.strerror(ctypes.get_errno())}")
+    _forbid_new_privileges()
+
+
+def end_with_parent(number: int) -> None:
+    """Have the kernel send this process a signal when its parent's thread ends.
+
+    Raises:
+        CaptureError: the kernel refuses.
+    """
+    _prctl("ask for a signal", _PR_SET_PDEATHSIG, number)
+
+
 def _forbid_new_privileges() -> None:
+    _prctl("forbid new privileges", _PR_SET_NO_NEW_PRIVS, 1)
+
+
+def _prctl(what: str, option: int, value: int) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        raise CaptureError(f"cannot forbid new privileges: {os.strerror(ctypes.get_errno())}")
+    if libc.prctl(option, value, 0, 0, 0) != 0:
+        raise CaptureError(f"cannot {what}: {os.strerror(ctypes.get_errno())}")
 
 
 def _verify(uid: int, gid: int) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import mmap
 import re
 from collections.abc import Callable
 from typing import Any
@@ -20,6 +21,11 @@ DEFAULT_PORTS = {
     "amqp": 5672,
     "amqps": 5671,
 }
+
+#: Of a ring: more bytes at once are no batch any more.
+_MOST_BLOCK_BYTES = 64 * 1024 * 1024
+
+_PROTOCOLS = {"arp": "arp", "icmp": "icmp or icmp6", "tcp": "tcp", "udp": "udp"}
 
 _SCHEMES = {*DEFAULT_PORTS, "redis+socket", "memory"}
 
@@ -43,6 +49,31 @@ def whole_number_or_all(text: str) -> int | None:
         return whole_number(0)(text)
     except ValueError as error:
         raise ValueError(f"{error}, or all") from None
+
+
+def page_multiple(text: str) -> int:
+    """Parse a number of bytes that is a multiple of the size of a page of memory."""
+    size = whole_number(1)(text)
+    if size % mmap.PAGESIZE or size > _MOST_BLOCK_BYTES:
+        raise ValueError(
+            f"must be a multiple of the page size, {mmap.PAGESIZE}, of at most {_MOST_BLOCK_BYTES}"
+        )
+    return size
+
+
+def one_in(text: str) -> int:
+    """Parse ``1/N``, which is N."""
+    if not re.fullmatch(r"1/[0-9]{1,9}", text) or int(text[2:]) == 0:
+        raise ValueError("must be 1/N, such as 1/10")
+    return int(text[2:])
+
+
+def protocols(text: str) -> str:
+    """Parse names of protocols, separated by commas, to the filter that chooses them."""
+    names = dict.fromkeys(text.split(","))
+    if not all(name in _PROTOCOLS for name in names):
+        raise ValueError(f"must name protocols of {', '.join(_PROTOCOLS)}, separated by commas")
+    return " or ".join(_PROTOCOLS[name] for name in names)
 
 
 def number(least: float) -> Callable[[str], float]:

@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 NOTE_SECONDS = 1.0
 TELL_SECONDS = 10.0
 
-_COUNTS = ("captured", "kernel_dropped", "shed", "spooled", "published")
+_COUNTS = ("captured", "kernel_dropped", "not_sampled", "shed", "spooled", "published")
 
 
 class SessionBook:
@@ -75,7 +75,8 @@ class SessionBook:
         """Keep the ledger as it stands in its file.
 
         Args:
-            counts: captured, kernel_dropped, shed, published and perhaps spooled, in frames.
+            counts: captured, kernel_dropped, shed and published, in frames, and what else is known
+                of spooled and not_sampled.
             last: the highest number given to a frame.
             lost: ranges of the numbers of shed frames, in order.
             is_incomplete: more were shed than ``lost`` names.
@@ -148,15 +149,42 @@ class SessionBook:
 
     def _keep(self, told: AgentLedger) -> None:
         path = self._path_in(self._directory) if self._directory else None
-        if path not in self._locked:
-            return
-        hidden = path.with_suffix(".new")
-        try:
-            hidden.write_bytes(told.text())
-            hidden.chmod(0o600)
-            hidden.rename(path)
-        except OSError as error:
-            logger.debug("%s: %s", path, error.strerror)
+        if path in self._locked:
+            _replace(path, told)
+
+
+def bury(directory: Path, session: str, counts: Mapping[str, int]) -> None:
+    """Say in a session's file that its agent was killed, with counts that outlived it.
+
+    Where the file is gone, or the agent had its last word, nothing is said.
+    """
+    path = directory / f"{session}.json"
+    try:
+        known = ledger.parse_agent(path.read_bytes())
+    except (LedgerError, OSError):
+        return
+    if not known.ended:
+        found: dict[str, Any] = {name: counts[name] for name in _COUNTS}
+        told = replace(
+            known,
+            sequence=known.sequence + 1,
+            last=counts["captured"] - counts["kernel_dropped"] - counts["not_sampled"],
+            is_incomplete=known.is_incomplete or counts["shed"] > known.shed,
+            ended=ledger.KILLED,
+            at=time.time_ns(),
+            **found,
+        )
+        _replace(path, told)
+
+
+def _replace(path: Path, told: AgentLedger) -> None:
+    hidden = path.with_suffix(".new")
+    try:
+        hidden.write_bytes(told.text())
+        hidden.chmod(0o600)
+        hidden.rename(path)
+    except OSError as error:
+        logger.debug("%s: %s", path, error.strerror)
 
 
 def _lock_of(path: Path) -> Path:

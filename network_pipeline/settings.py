@@ -35,6 +35,9 @@ DEFAULT_FILTERS = {
     "telnet": "tcp port 23",
 }
 
+#: At most so much of a ring's block is headers where it holds a single packet.
+_BLOCK_OVERHEAD_BYTES = 256
+
 #: How the bodies of Arrow messages are compressed.
 Compression = Literal["lz4", "zstd", "none"]
 
@@ -158,12 +161,53 @@ CAPTURE_OPTIONS = (
     Option("filter", "NETWORK_FILTER", "", rules.text_value,
            "what to capture, as tcpdump writes it (man pcap-filter); the broker's own traffic is "
            "always left out", "BPF"),
-    Option("engine", "CAPTURE_ENGINE", "scapy", rules.one_of("scapy", "columnar"),
-           "what decodes: scapy, a JSON message for every packet; or columnar, many packets in "
-           "an Arrow message, for busy devices", "NAME"),
+    Option("engine", "CAPTURE_ENGINE", "scapy", rules.one_of("scapy", "columnar", "ring"),
+           "what captures and decodes: scapy, a JSON message for every packet; columnar, many "
+           "packets in an Arrow message; or ring, the same from memory shared with the kernel, "
+           "for busy devices", "NAME"),
     COMPRESSION_OPTION,
     SOURCE_OPTION,
     STOP_OPTION,
+)  # fmt: skip
+
+RING_OPTIONS = (
+    Option("ring_block_bytes", "RING_BLOCK_BYTES", "1048576", rules.page_multiple,
+           "of the ring engine: bytes of a block, which is given over when it is full"),
+    Option("ring_blocks", "RING_BLOCKS", "32", rules.whole_number(2),
+           "blocks of each ring: so much can wait before the kernel drops packets"),
+    Option("ring_retire_ms", "RING_RETIRE_MS", "200", rules.whole_number(1),
+           "milliseconds after which a block is given over though it is not full"),
+    Option("snap_length", "SNAP_LENGTH", "524288", rules.whole_number(64),
+           "bytes of a packet that are captured by the ring engine; a block must hold so many"),
+    Option("promiscuous", "PROMISCUOUS", "yes", rules.one_of("yes", "no"),
+           "of the ring engine: whether to see packets for other hosts too", "yes|no"),
+    Option("time_stamps", "TIME_STAMPS", "kernel", rules.one_of("kernel", "hardware"),
+           "of the ring engine: hardware takes those of the network card, where it makes them "
+           "(hwstamp_ctl, ptp4l)", "NAME"),
+    Option("sample", "SAMPLE", "1/1", rules.one_in,
+           "of the ring engine: 1/N keeps one flow in N with all its packets, and counts the "
+           "others", "1/N"),
+)  # fmt: skip
+
+PAYLOAD_OPTIONS = (
+    Option("payload", "PAYLOAD", "keep", rules.one_of("keep", "hash"),
+           "keep payloads and padding as they are, or hash them: rows then hold keyed BLAKE2b-128 "
+           "digests", "keep|hash"),
+    Option("payload_bytes", "PAYLOAD_BYTES", "all", rules.whole_number_or_all,
+           "bytes of payload that rows keep, or that are hashed, 0: none"),
+    Option("payload_key_file", "PAYLOAD_KEY_FILE", "", rules.text_value,
+           "file with the secret of the digests, 16 to 64 bytes that only you can read", "FILE",
+           shown="payload.key in the state directory, made when it is first needed"),
+)  # fmt: skip
+
+AGENT_OPTIONS = (
+    Option("protocols", "PROTOCOLS", "arp,icmp,tcp,udp", rules.protocols,
+           "what to capture where no filter is given", "NAME,..."),
+    Option("filter_file", "NETWORK_FILTER_FILE", "", rules.text_value,
+           "file with the filter, read again on SIGHUP; wins over --filter", "FILE",
+           shown="no file"),
+    Option("workers", "WORKERS", "0", rules.whole_number(0),
+           "processes that capture, each some flows", "N", shown="one for each core"),
 )  # fmt: skip
 
 DATASET_OPTIONS = (
@@ -306,6 +350,67 @@ class CaptureSettings:
 
 
 @dataclass(frozen=True)
+class RingSettings:
+    """The memory shared with the kernel, for each worker and device, and what comes into it.
+
+    One flow in ``sample`` is kept.
+    """
+
+    block_bytes: int = 1_048_576
+    blocks: int = 32
+    retire_ms: int = 200
+    snap_bytes: int = 524_288
+    promiscuous: bool = True
+    hardware_times: bool = False
+    sample: int = 1
+
+    @property
+    def bytes(self) -> int:
+        """The size of one ring."""
+        return self.block_bytes * self.blocks
+
+
+@dataclass(frozen=True)
+class Payload:
+    """What rows keep of payloads: so many bytes, None for all; with a key, digests of them."""
+
+    most_bytes: int | None = None
+    key: bytes | None = None
+
+
+@dataclass(frozen=True)
+class AgentSettings:
+    """What the workers of an agent capture, and what they make of it.
+
+    ``filter_file`` wins over ``filter``, that over ``protocols``.
+    """
+
+    devices: tuple[str, ...]
+    workers: int
+    source: str
+    ring: RingSettings
+    protocols: str = ""
+    filter: str = ""
+    filter_file: Path | None = None
+    compression: Compression = "lz4"
+    payload: Payload = field(default_factory=Payload)
+
+    def filter_text(self) -> str:
+        """Return the filter as it is now.
+
+        Raises:
+            UsageError: its file cannot be read.
+        """
+        if self.filter_file is None:
+            return self.filter or self.protocols
+        try:
+            return self.filter_file.read_text("utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+            raise UsageError(f"--filter-file={self.filter_file}: {reason}") from None
+
+
+@dataclass(frozen=True)
 class ProcessorSettings:
     """When to write rows, and where."""
 
@@ -369,6 +474,57 @@ def capture_settings(values: Mapping[str, Any]) -> CaptureSettings:
     )
 
 
+def ring_settings(values: Mapping[str, Any], rings: int) -> RingSettings:
+    """Build from the parsed values of ``RING_OPTIONS`` the settings of so many rings.
+
+    Raises:
+        UsageError: a packet does not fit into a block, or the rings not into memory.
+    """
+    found = RingSettings(
+        block_bytes=values["ring_block_bytes"],
+        blocks=values["ring_blocks"],
+        retire_ms=values["ring_retire_ms"],
+        snap_bytes=values["snap_length"],
+        promiscuous=values["promiscuous"] == "yes",
+        hardware_times=values["time_stamps"] == "hardware",
+        sample=values["sample"],
+    )
+    if found.snap_bytes + _BLOCK_OVERHEAD_BYTES > found.block_bytes:
+        raise UsageError(
+            f"--snap-length={found.snap_bytes}: a block of {found.block_bytes} bytes must hold one "
+            f"packet and {_BLOCK_OVERHEAD_BYTES} bytes about it; lower it or raise "
+            "--ring-block-bytes"
+        )
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if rings * found.bytes > memory // 2:
+        raise UsageError(
+            f"--ring-blocks={found.blocks}: {rings} rings of {found.bytes:,} bytes must not take "
+            f"more than half of this machine's memory, {memory:,} bytes"
+        )
+    return found
+
+
+def agent_settings(values: Mapping[str, Any], payload_key: bytes | None) -> AgentSettings:
+    """Build from the parsed values of ``AGENT_OPTIONS`` and those that captures share.
+
+    Raises:
+        UsageError: as :func:`ring_settings`.
+    """
+    names = values["device"]
+    workers = values["workers"] or len(os.sched_getaffinity(0))
+    return AgentSettings(
+        devices=names,
+        workers=workers,
+        source=values["source"] or socket.gethostname(),
+        ring=ring_settings(values, rings=workers * len(names)),
+        protocols=values["protocols"],
+        filter=values["filter"],
+        filter_file=Path(values["filter_file"]) if values["filter_file"] else None,
+        compression=values["compression"],
+        payload=Payload(values["payload_bytes"], payload_key),
+    )
+
+
 def processor_settings(values: Mapping[str, Any]) -> ProcessorSettings:
     """Build from the parsed values of ``PROCESSOR_OPTIONS``."""
     names = ("save_after_num", "save_after_seconds", "stop_after_num", "name", "dir",
@@ -416,6 +572,11 @@ def spool_dir(variables: Mapping[str, str], user: tuple[int, int] | None) -> Pat
         return SYSTEM_STATE_DIR / "spool"
     base = variables.get("XDG_STATE_HOME") or home / ".local" / "state"
     return Path(base) / "network-pipeline" / "spool"
+
+
+def notify_socket(variables: Mapping[str, str]) -> str:
+    """Return where systemd wants to be told how the service is doing, empty without systemd."""
+    return variables.get("NOTIFY_SOCKET", "")
 
 
 def state_dir(variables: Mapping[str, str]) -> Path:

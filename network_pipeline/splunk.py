@@ -65,6 +65,7 @@ class SplunkQueue(QueueHandler):
     def __init__(self, settings: SplunkSettings, spylunking: Spylunking, name: str) -> None:
         records: queue.Queue[Any] = queue.Queue(MAX_QUEUED)
         super().__init__(records)
+        self._parts = (settings, spylunking, name)
         self.counters = Counters("queued", "dropped", "sent", "failed", "unsent")
         self._sender = SplunkHandler(settings, spylunking, name, self.counters)
         self._listener = _BatchListener(records, self._sender)
@@ -72,6 +73,10 @@ class SplunkQueue(QueueHandler):
     def start(self) -> None:
         """Begin to send."""
         self._listener.start()
+
+    def renewed(self) -> SplunkQueue:
+        """Return another queue to the same place: in a child, which has no thread of its parent."""
+        return SplunkQueue(*self._parts)
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Queue a record, never waiting; what the sender itself logs is for the console only."""

@@ -64,7 +64,7 @@ class Account:
 
     ``frames`` is the highest number known of: the distinct rows and ``rejected``, ``shed``,
     ``under_way``, ``spooled``, ``died`` and unexplained frames together. ``duplicate`` rows come on
-    top; ``kernel_dropped`` frames never had a number.
+    top; ``kernel_dropped`` and ``not_sampled`` frames never had a number.
     """
 
     session: str
@@ -79,6 +79,7 @@ class Account:
     spooled: int
     died: int
     kernel_dropped: int
+    not_sampled: int
     unexplained: RangeSet
     complaints: Sequence[str]
 
@@ -97,7 +98,7 @@ class Verdict:
         rows = sum(account.rows for account in self.accounts)
         counts = {
             name.replace("_", " "): sum(getattr(account, name) for account in self.accounts)
-            for name in ("duplicate", *MISSING, "kernel_dropped")
+            for name in ("duplicate", *MISSING, "kernel_dropped", "not_sampled")
         }
         counts["unexplained"] = sum(account.unexplained.count for account in self.accounts)
         named = ", ".join(f"{count:,} {name}" for name, count in counts.items() if count)
@@ -206,6 +207,7 @@ def _account(name: str, session: _Session, is_final: bool) -> Account:
         duplicate=rows - numbers.count,
         rejected=rejected.count,
         kernel_dropped=agent.kernel_dropped if agent else 0,
+        not_sampled=agent.not_sampled if agent else 0,
         unexplained=reasons.pop("unexplained"),
         complaints=complaints,
         **{reason: missing.count for reason, missing in reasons.items()},
@@ -268,7 +270,8 @@ def _agent_complaints(agent: AgentLedger | None, known: RangeSet) -> Iterable[st
     if agent.captured < agent.accounted or (is_over and agent.captured != agent.accounted):
         yield (
             f"captured {agent.captured} is not published {agent.published} + spooled "
-            f"{agent.spooled} + shed {agent.shed} + kernel_dropped {agent.kernel_dropped}"
+            f"{agent.spooled} + shed {agent.shed} + kernel_dropped {agent.kernel_dropped} "
+            f"+ not_sampled {agent.not_sampled}"
         )
     named = RangeSet(agent.lost).count
     if is_over and (named > agent.shed or (named < agent.shed and not agent.is_incomplete)):

@@ -16,8 +16,9 @@ import pytest
 from network_pipeline import arrow_messages, json_messages, ledger, message, rows
 from network_pipeline.agent import Agent, new_session
 from network_pipeline.capture.frame_queue import BATCH_FRAMES
-from network_pipeline.capture.source import Source
+from network_pipeline.capture.source import Source, SourceCounts
 from network_pipeline.errors import CaptureError, NetworkPipelineError
+from network_pipeline.frames import Frame
 from network_pipeline.ledger import LEDGER_TYPE, AgentLedger
 from network_pipeline.losses import Losses
 from network_pipeline.message import Message
@@ -78,7 +79,7 @@ class Recorder:
 class Run:
     """An agent that runs in a thread, and what it raised in the end."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Agent[list[Frame]]) -> None:
         self._agent = agent
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run)
@@ -110,7 +111,9 @@ def counters() -> Counters:
     return Counters("captured", "published", "shed", "kernel_dropped")
 
 
-def agent(source: Source, recorder: Recorder, counters: Counters, stop_after_num: int = 0) -> Agent:
+def agent(
+    source: Source[list[Frame]], recorder: Recorder, counters: Counters, stop_after_num: int = 0
+) -> Agent[list[Frame]]:
     encode = partial(json_messages.of_frames, session=SESSION, source="edge-7")
     return Agent(source, encode, recorder, book(), counters, stop_after_num=stop_after_num)
 
@@ -197,7 +200,7 @@ def test_shed_by_either_side_is_counted_once_and_said(
     recorder = Recorder(counters, room=6)
     with sniffing(where, "lo", text="udp", queue_frames=10) as sniffer:
         send(where, 25)
-        assert awaited(lambda: sniffer.counts() == (25, 0, 15))
+        assert awaited(lambda: sniffer.counts() == SourceCounts(25, 0, 15))
         run = Run(agent(sniffer, recorder, counters))
         assert awaited(lambda: counters["captured"] == 25)
         assert run.ended() is None

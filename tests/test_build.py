@@ -20,6 +20,7 @@ _COPIED = ("pyproject.toml", "setup.py", "README.rst", "LICENSE")
 _MODULES = {
     "network_pipeline/capture/bpf",
     "network_pipeline/capture/records",
+    "network_pipeline/capture/ring_frames",
     "network_pipeline/dataset/csv_cells",
     "network_pipeline/decode/dns_reader",
     "network_pipeline/decode/gather",

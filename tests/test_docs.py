@@ -17,6 +17,8 @@ OPTIONS = (
     *settings.BROKER_OPTIONS,
     *settings.PUBLISHER_OPTIONS,
     *settings.CAPTURE_OPTIONS,
+    *settings.RING_OPTIONS,
+    *settings.AGENT_OPTIONS,
     *settings.PROCESSOR_OPTIONS,
     *settings.METRICS_OPTIONS,
     settings.LOG_OPTION,

@@ -14,6 +14,8 @@ PACKAGE = ROOT / "network_pipeline"
 LAYERS = (
     ("scripts",),
     ("demo",),
+    ("supervisor",),
+    ("worker",),
     ("file_agent", "progress"),
     (
         "agent",
@@ -29,6 +31,7 @@ LAYERS = (
     ("audit",),
     ("splunk", "backlog", "summary"),
     ("arrow_messages", "json_messages"),
+    ("scoreboard",),
     ("capture", "broker", "dataset.recorder", "dataset.exports", "dataset.dedupe"),
     ("dataset.book",),
     ("dataset.identities",),
@@ -40,7 +43,17 @@ LAYERS = (
     ("batch_message", "ledger"),
     ("message", "settings"),
     ("arrow_stream",),
-    ("schema", "frames", "metrics", "ranges", "rules", "range_sets", "ordered", "payload_key"),
+    (
+        "schema",
+        "frames",
+        "metrics",
+        "ranges",
+        "rules",
+        "range_sets",
+        "ordered",
+        "payload_key",
+        "notify",
+    ),
     ("errors",),
 )
 

@@ -195,29 +195,30 @@ def moved(counts: Mapping[str, int]) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("pipeline", ["redis_server", "rabbitmq_server"], indirect=True)
-def test_both_engines_give_the_same_rows(pipeline: Pipeline) -> None:
+def test_all_engines_give_the_same_rows(pipeline: Pipeline) -> None:
     text = f"host 127.7.7.7 or (ip6 and udp port {pipeline.port}) or arp"
     processor, _ = pipeline.process("--save-after-num", "7")
     agents = {}
-    for engine in ("scapy", "columnar"):
+    for engine in ("scapy", "columnar", "ring"):
         part = pipeline.start("capture-tcp", "--filter", text, "--engine", engine)
         session = part.wait_until_it_says("session ([0-9a-f-]{36}): capturing on lo")[1]
         agents[session] = part
     traffic_of_every_kind(pipeline.port)
     servers.wait_until(lambda: any(row["arp_op"] for row in pipeline.written()), "the last frame")
     counts = [part.end() for part in agents.values()]
-    assert counts[0] == counts[1]
+    assert counts[0] == counts[1] == counts[2]
     captured = counts[0]["captured"]
     assert moved(counts[0]) == {"captured": captured, "published": captured}
     ended = processor.end()
     assert ended == {
-        "received": 2 * captured, "written": 2 * captured, "duplicate": 0, "rejected": 0
+        "received": 3 * captured, "written": 3 * captured, "duplicate": 0, "rejected": 0
     }  # fmt: skip
     by_session: dict[str, list[dict[str, str]]] = {session: [] for session in agents}
     for row in pipeline.written():
         by_session[row.pop("session")].append(row)
-    nested, columnar = by_session.values()
+    nested, columnar, ring = by_session.values()
     assert differences(nested, columnar) == []
+    assert differences(nested, ring) == []
     for column in ("tcp_sport", "udp_sport", "dns_id", "icmp_type", "ipv6_src", "arp_op"):
         assert any(row[column] for row in nested), column
 

@@ -110,3 +110,59 @@ def test_another_user_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     assert drop_root((1234, 1234)) == ""
     assert successor((1234, 1234)) is None
+
+
+_WITHOUT_CAPABILITIES = """
+import socket
+from pathlib import Path
+from network_pipeline.privileges import drop_capabilities
+drop_capabilities()
+status = Path("/proc/thread-self/status").read_text()
+found = [line.split() for line in status.splitlines() if line.startswith(("Cap", "NoNew"))]
+print({name: value for name, value in found if name != "CapBnd:"})
+try:
+    socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+except PermissionError:
+    print("no packet socket")
+"""
+
+
+def test_capabilities_are_given_up() -> None:
+    run = subprocess.run(
+        [sys.executable, "-c", _WITHOUT_CAPABILITIES], capture_output=True, text=True, check=True
+    )
+    nothing = "0000000000000000"
+    assert run.stdout.splitlines() == [
+        str({"CapInh:": nothing, "CapPrm:": nothing, "CapEff:": nothing, "CapAmb:": nothing}
+            | {"NoNewPrivs:": "1"}),
+        "no packet socket",
+    ]  # fmt: skip
+
+
+_CHILD_OF_THE_KILLED = """
+import os, signal, sys, time
+from network_pipeline.privileges import end_with_parent
+signal.signal(signal.SIGTERM, lambda *_: (print("told", flush=True), os._exit(0)))
+end_with_parent(signal.SIGTERM)
+print("ready", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_process_is_told_that_its_parent_has_ended() -> None:
+    parent = f"""
+import os, subprocess, sys
+subprocess.Popen([sys.executable, "-c", {_CHILD_OF_THE_KILLED!r}])
+sys.stdin.read(1)
+os._exit(0)
+"""
+    with subprocess.Popen(
+        [sys.executable, "-c", parent],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as process:  # fmt: skip
+        assert process.stdout
+        assert process.stdin
+        assert process.stdout.readline() == "ready\n"
+        process.stdin.write("x")
+        process.stdin.flush()
+        assert process.stdout.read() == "told\n"

@@ -35,7 +35,7 @@ def test_words_follow_each_other_and_only_when_something_moved(tmp_path: Path) -
     ours = book(tmp_path / "state" / "sessions")
     assert ours.start() == []
     first = told(word(ours, COUNTS, 8, [(3, 4)]))
-    assert first == AgentLedger("lb1", "s", 1, 9, 1, 2, 0, 5, 8, ((3, 4),), False, "", first.at)
+    assert first == AgentLedger("lb1", "s", 1, 9, 1, 0, 2, 0, 5, 8, ((3, 4),), at=first.at)
     assert word(ours, COUNTS, 8, [(3, 4)]) is None
     last = told(word(ours, {**COUNTS, "spooled": 1}, 8, [(3, 4)], is_over=True))
     assert ours.news() is None
@@ -118,6 +118,26 @@ def test_an_agent_that_is_killed_before_its_first_word_is_known_as_killed(tmp_pa
     ours.close(is_published=False)
     dead = told(book(tmp_path, "next").start()[0])
     assert (dead.session, dead.ended, dead.sequence, dead.last) == ("s", "killed", 1, 0)
+
+
+def test_who_knows_better_tells_what_a_killed_agent_did(killed: Path) -> None:
+    counts = {"captured": 90, "published": 50, "spooled": 3, "shed": 7, "kernel_dropped": 2,
+              "not_sampled": 4, "adopted": 1}  # fmt: skip
+    sessions.bury(killed, "dead", counts)
+    sessions.bury(killed, "unknown", counts)
+    [word] = book(killed).start()
+    dead = told(word)
+    assert (dead.session, dead.ended, dead.sequence, dead.last) == ("dead", "killed", 2, 84)
+    assert (dead.captured, dead.accounted, dead.is_incomplete) == (90, 66, True)
+
+
+def test_a_last_word_is_not_changed_by_others(tmp_path: Path) -> None:
+    ours = book(tmp_path)
+    ours.start()
+    last = told(word(ours, COUNTS, 8, [], is_over=True))
+    ours.close(is_published=False)
+    sessions.bury(tmp_path, "s", dict.fromkeys(sessions._COUNTS, 0))
+    assert told(book(tmp_path, "next").start()[0]) == last
 
 
 def test_a_damaged_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,6 +37,7 @@ LINK_TYPES: dict[int, LinkType] = {
 _SIOCGIFNAME = 0x8910
 _SIOCGIFFLAGS = 0x8913
 _SIOCGIFHWADDR = 0x8927
+_SIOCGIFINDEX = 0x8933
 _IFF_UP = 1
 
 # struct ifreq: a name, and the flags, the hardware type or the index
@@ -89,6 +90,16 @@ def name_of(sock: socket.socket, index: int) -> str | None:
         return None
     name: bytes = _INDEX_REQUEST.unpack(answer)[0]
     return os.fsdecode(name.split(b"\0", 1)[0])
+
+
+def index_of(sock: socket.socket, name: str) -> int | None:
+    """Return the index of the device that has this name now, None if there is none."""
+    try:
+        answer = fcntl.ioctl(sock, _SIOCGIFINDEX, _INDEX_REQUEST.pack(os.fsencode(name), 0))
+    except OSError:
+        return None
+    index: int = _INDEX_REQUEST.unpack(answer)[1]
+    return index
 
 
 def is_up(sock: socket.socket, device: str) -> bool:

@@ -120,6 +120,12 @@ def any_program(user: str, broker: str) -> Program:
     return _whole(programs)
 
 
+def cut(program: Program, length: int) -> Program:
+    """Return the program with the same choice that keeps only so many bytes of a frame."""
+    accept = ACCEPT._replace(k=length)
+    return tuple(accept if one.code == RETURN and one.k else one for one in program)
+
+
 def _whole(programs: Mapping[LinkType, Program]) -> Program:
     """Choose by the frame's hardware type; what has no program is rejected."""
     chosen: Program = (REJECT,)

@@ -6,44 +6,27 @@ for nanoseconds. This one hands over bytes, integers, and many frames at a time.
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
-import os
-import shlex
 import socket
 import struct
-import sys
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 
 from scapy.supersocket import SuperSocket
 
-from network_pipeline.capture import devices, filters, libpcap
-from network_pipeline.capture.recvmmsg import (
-    PACKET_AUXDATA,
-    SO_TIMESTAMPNS,
-    SOL_PACKET,
-    Received,
-    Receiver,
-)
-from network_pipeline.errors import CaptureError, CapturePermissionError
+from network_pipeline.capture import af_packet, devices, filters, libpcap
+from network_pipeline.capture.af_packet import PACKET_STATISTICS, SOL_PACKET
+from network_pipeline.capture.recvmmsg import PACKET_AUXDATA, SO_TIMESTAMPNS, Received, Receiver
 from network_pipeline.frames import Frame
 
 #: Kernel memory for frames that wait to be read, per socket; the kernel doubles it.
 RECEIVE_BUFFER_BYTES = 16 * 1024 * 1024
 
-# linux/if_packet.h, linux/if_ether.h, asm-generic/socket.h
-_PACKET_ADD_MEMBERSHIP = 1
-_PACKET_STATISTICS = 6
-_PACKET_MR_PROMISC = 1
-_ETH_P_ALL = 3
+# asm-generic/socket.h
 _SO_RCVBUFFORCE = 33
 
 _STATISTICS = struct.Struct("@II")  # tpacket_stats: frames that passed the filter, those dropped
-_MEMBERSHIP = struct.Struct("@iHH8s")  # packet_mreq: device index, type, no address
-_ADDRESS = struct.Struct("@HHiHBB8s")  # sockaddr_ll: family, protocol, device index
 
 _log = logging.getLogger(__name__)
 
@@ -76,10 +59,7 @@ class PacketSocket(SuperSocket):
         Raises:
             CapturePermissionError: CAP_NET_RAW is missing.
         """
-        try:
-            self.ins = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        except PermissionError:
-            raise CapturePermissionError(_how_to_get_permission()) from None
+        self.ins = af_packet.open_socket()
         self.closed = False
         self.ins.setsockopt(SOL_PACKET, PACKET_AUXDATA, 1)
         self.ins.setsockopt(socket.SOL_SOCKET, SO_TIMESTAMPNS, 1)
@@ -95,13 +75,7 @@ class PacketSocket(SuperSocket):
             CaptureError: the filter is too long, or the device is no longer there.
         """
         filters.attach(self.ins, program)
-        try:
-            if self.device == devices.ANY:
-                self._bind_to_all()
-            else:
-                self._bind_to_one()
-        except OSError as error:
-            raise CaptureError(f"cannot capture on {self.device}: {error.strerror}") from None
+        af_packet.bind(self.ins, self.device, promiscuous=True)
 
     def refuse(self) -> None:
         """Take no more frames in; those that were can still be read."""
@@ -132,7 +106,7 @@ class PacketSocket(SuperSocket):
         with self._lock:
             if not self.closed:
                 # The kernel begins at zero again with each reading.
-                answer = self.ins.getsockopt(SOL_PACKET, _PACKET_STATISTICS, _STATISTICS.size)
+                answer = self.ins.getsockopt(SOL_PACKET, PACKET_STATISTICS, _STATISTICS.size)
                 self._dropped += _STATISTICS.unpack(answer)[1]
             return self._dropped
 
@@ -143,22 +117,6 @@ class PacketSocket(SuperSocket):
             if not self.closed:
                 self.closed = True
                 self.ins.close()
-
-    def _bind_to_one(self) -> None:
-        membership = _MEMBERSHIP.pack(
-            socket.if_nametoindex(self.device), _PACKET_MR_PROMISC, 0, b""
-        )
-        self.ins.setsockopt(SOL_PACKET, _PACKET_ADD_MEMBERSHIP, membership)
-        self.ins.bind((self.device, _ETH_P_ALL))
-
-    def _bind_to_all(self) -> None:
-        # Python's bind wants a name. Without bind, the socket would have to be opened for all
-        # frames from the start, and take some in before the filter is there.
-        address = _ADDRESS.pack(socket.AF_PACKET, socket.htons(_ETH_P_ALL), 0, 0, 0, 0, b"")
-        libc = ctypes.CDLL(None, use_errno=True)
-        if libc.bind(self.ins.fileno(), address, len(address)) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number))
 
     def _receive(self) -> Burst:
         while True:
@@ -192,7 +150,7 @@ class PacketSocket(SuperSocket):
         )
 
     def _note_down(self) -> None:
-        if self._bound_to() == "":
+        if af_packet.bound_to(self.ins) == "":
             self._gone = True
             _log.warning("device %s was removed", self.device)
         elif not self._down:
@@ -200,19 +158,6 @@ class PacketSocket(SuperSocket):
             _log.warning("device %s is down; capture goes on when it is up again", self.device)
 
     def _note_up(self) -> None:
-        if devices.is_up(self.ins, self._bound_to()):
+        if devices.is_up(self.ins, af_packet.bound_to(self.ins)):
             self._down = False
             _log.warning("device %s is up again", self.device)
-
-    def _bound_to(self) -> str:
-        """Return the present name of the device, empty once it was removed."""
-        name: str = self.ins.getsockname()[0]
-        return name
-
-
-def _how_to_get_permission() -> str:
-    interpreter = shlex.quote(str(Path(sys.executable).resolve()))
-    return (
-        "no permission to capture: use sudo, or allow it once and for all with "
-        f"sudo setcap cap_net_raw+ep {interpreter}"
-    )

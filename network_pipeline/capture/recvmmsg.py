@@ -21,7 +21,6 @@ BURST_FRAMES = 128
 SLOT_BYTES = 524_288 + 4096
 
 # linux/if_packet.h, linux/if_ether.h, asm-generic/socket.h
-SOL_PACKET = 263
 PACKET_AUXDATA = 8
 SO_TIMESTAMPNS = 35
 _TP_STATUS_VLAN_VALID = 1 << 4

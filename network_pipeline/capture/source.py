@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol
-
-from network_pipeline.frames import Frame
+from collections.abc import Sized
+from typing import NamedTuple, Protocol, TypeVar
 
 
 class SourceCounts(NamedTuple):
     """What happened to the frames that passed the filter.
 
-    ``captured = read + kernel_dropped + shed``. Frames that were read or ``shed`` have a number in
-    the session, ``kernel_dropped`` ones never got one.
+    ``captured = read + kernel_dropped + shed + not_sampled``. Frames that were read or ``shed``
+    have a number in the session, ``kernel_dropped`` and ``not_sampled`` ones never got one.
     """
 
     captured: int
     kernel_dropped: int
     shed: int
+    not_sampled: int = 0
 
 
-class Source(Protocol):
-    """A source of frames with a bounded queue between it and whoever reads."""
+#: Frames as a source gives them: a list, or a batch.
+Frames_co = TypeVar("Frames_co", bound=Sized, covariant=True)
+
+
+class Source(Protocol[Frames_co]):
+    """A source of frames with something bounded, memory or a queue, between it and its reader."""
 
     def open(self) -> None:
         """Open what needs privileges and begin to take frames in.
@@ -30,8 +34,10 @@ class Source(Protocol):
             CapturePermissionError: CAP_NET_RAW is missing.
         """
 
-    def read(self, timeout: float) -> list[Frame]:
+    def read(self, timeout: float) -> Frames_co:
         """Return the frames that wait, oldest first, after up to ``timeout`` seconds for them.
+
+        They may be void when it is called again.
 
         Raises:
             CaptureError: no device is left to take frames from, and none waits.

@@ -85,7 +85,7 @@ def decode_batch(
         ValueError: a frame is not in the buffer, or frames are 2 GiB apart, or their DNS messages
             hold more than 1 GiB of text.
     """
-    located = _locate(batch)
+    located = locate(batch)
     texts = _read_dns(located)
     assembly = Assembly(located.places)
     columns = {
@@ -106,7 +106,12 @@ def decode_batch(
     return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema)
 
 
-def _locate(batch: FrameBatch) -> _Located:
+def locate(batch: FrameBatch) -> _Located:
+    """Walk through all frames and note where their layers begin.
+
+    Raises:
+        ValueError: a frame is not in the buffer, or frames are 2 GiB apart.
+    """
     data, offsets = _frames_of(batch)
     rows = len(offsets)
     located = _Located(

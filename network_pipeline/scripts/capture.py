@@ -9,10 +9,10 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from network_pipeline import settings
-from network_pipeline.scripts import cli, watch
+from network_pipeline.scripts import cli, publishing, watch
 
 if TYPE_CHECKING:
     from network_pipeline.agent import Encoder
@@ -30,7 +30,7 @@ examples:
   sudo capture-{protocol}                          frames on lo, to Redis on this host
   sudo capture-{protocol} --device eth0 --device wg0
   sudo capture-{protocol} --device any --filter 'net 192.0.2.0/24'
-  sudo capture-{protocol} --engine columnar        for busy devices: batches, as Arrow messages
+  sudo capture-{protocol} --engine ring            for busy devices: batches, as Arrow messages
   FORWARD_BROKER_URL=amqp://guest:guest@localhost:5672// sudo -E capture-{protocol}
   capture-{protocol} --check                       is everything right? start nothing
 
@@ -40,10 +40,10 @@ root is given up at once."""
 
 
 def _run(values: cli.Values) -> None:
-    from network_pipeline.agent import Agent, new_session  # noqa: PLC0415
+    from network_pipeline.agent import COUNTED, Agent, new_session  # noqa: PLC0415
     from network_pipeline.broker import durability  # noqa: PLC0415
     from network_pipeline.broker.publisher import Publisher  # noqa: PLC0415
-    from network_pipeline.metrics import Counters  # noqa: PLC0415
+    from network_pipeline.metrics import Counters, Pulse  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
     from network_pipeline.sessions import SessionBook  # noqa: PLC0415
 
@@ -51,18 +51,20 @@ def _run(values: cli.Values) -> None:
     broker = settings.broker_settings(values)
     capture = settings.capture_settings(values)
     session = new_session()
-    counters = Counters("captured", "published", "spooled", "shed", "kernel_dropped", "adopted",
-                        "damaged")  # fmt: skip
-    limits = _publisher_settings(values)
+    counters = Counters(*COUNTED, *_sampling(values))
+    limits = publishing.limits(values)
     publisher = Publisher(broker, counters, limits)
-    kept = limits.spool_dir / f"sessions-{broker.destination}" if limits.spool_dir else None
-    book = SessionBook(kept, source=capture.source, session=session)
-    source = _source(capture, broker)
-    agent = Agent(source, _encoder(capture, session), publisher, book, counters,
-                  stop_after_num=capture.stop_after_num)  # fmt: skip
-    exposed = watch.exposition(values, "agent", agent, *_metrics(counters, publisher))
-    _open(source)
+    book = SessionBook(publishing.sessions(limits, broker), source=capture.source, session=session)
+    pulse = Pulse()
+    source = _open_source(values)
     try:
+        agent = Agent(source, _encoder(capture, session), publisher, book, counters,
+                      stop_after_num=capture.stop_after_num, beat=pulse.beat)  # fmt: skip
+        exposed = watch.exposition(
+            values, "agent", pulse, histograms=agent.histograms,
+            frames=partial(_frames, counters), gauges=partial(_gauges, counters, publisher),
+        )  # fmt: skip
+        _give_root_up()
         durability.warn(broker)
         publisher.start()
         _log.info("session %s: capturing on %s", session, ", ".join(capture.devices))
@@ -72,89 +74,82 @@ def _run(values: cli.Values) -> None:
         source.stop()
 
 
-def _metrics(
-    counters: Counters, publisher: Publisher
-) -> tuple[Callable[[], Mapping[str, int]], Callable[[], Mapping[str, float]]]:
-    """Return what gives the counts of frames, and the gauges."""
-
-    def frames() -> Mapping[str, int]:
-        counts = counters.snapshot()
-        return {name: count for name, count in counts.items() if name != "spooled"}
-
-    def gauges() -> Mapping[str, float]:
-        return {
-            "spooled_frames": counters["spooled"],
-            "waiting_messages": publisher.waiting(),
-            "queue_messages": publisher.queue_messages,
-            "broker_connected": publisher.is_connected,
-        }
-
-    return frames, gauges
+def _frames(counters: Counters) -> Mapping[str, int]:
+    counts = counters.snapshot()
+    return {name: count for name, count in counts.items() if name != "spooled"}
 
 
-def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder:
+def _gauges(counters: Counters, publisher: Publisher) -> Mapping[str, float]:
+    return {
+        "spooled_frames": counters["spooled"],
+        "waiting_messages": publisher.waiting(),
+        "queue_messages": publisher.queue_messages,
+        "broker_connected": publisher.is_connected,
+    }
+
+
+def _sampling(values: cli.Values) -> tuple[str, ...]:
+    """Return the names of the counters that sampling needs: none without it."""
+    return ("not_sampled",) if values["engine"] == "ring" and values["sample"] > 1 else ()
+
+
+def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder[Any]:
     """Import the engine, while root may still read it, and return how it makes messages."""
-    if capture.engine == "columnar":
+    if capture.engine != "scapy":
         from network_pipeline import arrow_messages  # noqa: PLC0415
 
-        return partial(arrow_messages.of_frames, session=session, source=capture.source,
+        made = arrow_messages.of_batch if capture.engine == "ring" else arrow_messages.of_frames
+        return partial(made, session=session, source=capture.source,
                        compression=capture.compression)  # fmt: skip
     from network_pipeline import json_messages  # noqa: PLC0415
 
     return partial(json_messages.of_frames, session=session, source=capture.source)
 
 
-def _publisher_settings(values: cli.Values) -> settings.PublisherSettings:
-    """Choose the spool's directory; make it where the user to come could not."""
-    from network_pipeline import privileges  # noqa: PLC0415
-
-    limits = settings.publisher_settings(values)
-    if limits.spool_dir or not limits.spool_max_bytes:
-        return limits
-    variables = settings.environment()
-    user = privileges.successor(settings.invoking_user(variables))
-    place = settings.spool_dir(variables, user)
-    if user and place.is_relative_to(settings.SYSTEM_STATE_DIR):
-        privileges.make_directory(place, user)
-    return replace(limits, spool_dir=place)
+def _open_source(values: cli.Values) -> Source[Any]:
+    """Open the sockets, which takes root."""
+    source = _ring(values) if values["engine"] == "ring" else _sniffer(values)
+    source.open()
+    return source
 
 
-def _source(capture: settings.CaptureSettings, broker: settings.BrokerSettings) -> Source:
-    from network_pipeline.broker import topology  # noqa: PLC0415
-    from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
-
-    enough = _BATCH_FRAMES if capture.engine == "columnar" else 1
-    return Sniffer(capture, topology.servers(broker), enough_frames=enough)
-
-
-def _open(source: Source) -> None:
-    """Open the sockets, which takes root, and give root up."""
+def _give_root_up() -> None:
     from network_pipeline.privileges import drop_root  # noqa: PLC0415
 
-    source.open()
     if done := drop_root(settings.invoking_user(settings.environment())):
         _log.info("%s", done)
 
 
-def _check(values: cli.Values) -> list[str]:
-    from network_pipeline.broker import durability, topology  # noqa: PLC0415
-    from network_pipeline.broker.spool_directory import SpoolDirectory  # noqa: PLC0415
+def _sniffer(values: cli.Values) -> Source[Any]:
+    from network_pipeline.broker import topology  # noqa: PLC0415
+    from network_pipeline.capture.sniffer import Sniffer  # noqa: PLC0415
 
-    broker = settings.broker_settings(values)
+    capture, broker = settings.capture_settings(values), settings.broker_settings(values)
+    enough = _BATCH_FRAMES if capture.engine == "columnar" else 1
+    return Sniffer(capture, topology.servers(broker), enough_frames=enough)
+
+
+def _ring(values: cli.Values) -> Source[Any]:
+    from network_pipeline.broker import topology  # noqa: PLC0415
+    from network_pipeline.capture import ring  # noqa: PLC0415
+
+    capture, broker = settings.capture_settings(values), settings.broker_settings(values)
+    names = ring.distinct(capture.devices)
+    wanted = settings.ring_settings(values, rings=len(names))
+    programs = ring.programs(names, capture.filter, topology.servers(broker))
+    sockets = ring.open_sockets(programs, wanted)
+    return ring.Ring(sockets, last=capture.stop_after_num, sample=wanted.sample)
+
+
+def _check(values: cli.Values) -> list[str]:
     capture = settings.capture_settings(values)
-    limits = _publisher_settings(values)
-    source = _source(capture, broker)
-    _open(source)
-    source.stop()
-    if limits.has_spool:
-        SpoolDirectory(broker, limits).check()
-    topology.check(broker)
-    durability.warn(broker)
+    check = publishing.checks(publishing.limits(values), settings.broker_settings(values))
+    _open_source(values).stop()
+    _give_root_up()
     return [
         f"permission to capture on {', '.join(capture.devices)}",
         f"filter {capture.filter!r}, without the broker's own traffic",
-        f"broker {broker.safe_url}",
-        f"spool {limits.spool_dir}" if limits.has_spool else "no spool",
+        *check(),
     ]
 
 
@@ -172,6 +167,7 @@ def _command(protocol: str, what: str) -> Callable[[], int]:
                 summary=f"Capture {what}, decode each frame and publish it.",
                 options=(
                     *options,
+                    *settings.RING_OPTIONS,
                     *settings.BROKER_OPTIONS,
                     *settings.PUBLISHER_OPTIONS,
                     *settings.METRICS_OPTIONS,

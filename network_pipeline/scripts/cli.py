@@ -157,6 +157,21 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
+def payload_key(values: Values) -> bytes | None:
+    """Return the key that the parsed values of ``PAYLOAD_OPTIONS`` ask for.
+
+    Raises:
+        UsageError: it cannot be read, or not be made.
+    """
+    from network_pipeline import payload_key as keys  # noqa: PLC0415
+
+    if values["payload"] != "hash":
+        return None
+    if values["payload_key_file"]:
+        return keys.load(Path(values["payload_key_file"]))
+    return keys.load_or_make(settings.state_dir(settings.environment()) / "payload.key")
+
+
 def stop_on_signals() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
     stop = threading.Event()

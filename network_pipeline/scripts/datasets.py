@@ -28,7 +28,8 @@ are read in the order given. All are CSV, or all Parquet."""
 _COUNTS = (
     ("frames", "frames"), ("rows", "rows"), ("duplicate", "duplicate"), ("rejected", "rejected"),
     ("shed", "shed"), ("under_way", "under way"), ("spooled", "spooled"), ("died", "died"),
-    ("kernel_dropped", "kernel dropped"), ("unexplained", "unexplained"),
+    ("kernel_dropped", "kernel dropped"), ("not_sampled", "not sampled"),
+    ("unexplained", "unexplained"),
 )  # fmt: skip
 _ALWAYS = ("frames", "rows", "unexplained")
 

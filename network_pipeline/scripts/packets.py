@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from network_pipeline import settings
@@ -51,32 +52,27 @@ def _run(values: cli.Values) -> None:
         durability.warn(broker)
         recorder.start()
         processor = Processor(consumer, recorder, processing, counters)
-        with (
-            watch.exposition(values, "processor", processor, *_metrics(counters, consumer)),
-            Report("packets", counters),
-        ):
+        exposed = watch.exposition(
+            values, "processor", processor.pulse, histograms=processor.histograms,
+            frames=partial(_frames, counters), gauges=partial(_gauges, counters, consumer),
+        )  # fmt: skip
+        with exposed, Report("packets", counters):
             processor.run(stop)
     finally:
         consumer.stop()
         recorder.close()
 
 
-def _metrics(
-    counters: Counters, consumer: Consumer
-) -> tuple[Callable[[], Mapping[str, int]], Callable[[], Mapping[str, float]]]:
-    """Return what gives the counts of frames, and the gauges."""
+def _frames(counters: Counters) -> Mapping[str, int]:
+    counts = counters.snapshot()
+    del counts["received"]  # goes down where the broker takes back what waits
+    return {"received": sum(counts.values()), **counts}
 
-    def frames() -> Mapping[str, int]:
-        counts = counters.snapshot()
-        del counts["received"]  # goes down where the broker takes back what waits
-        return {"received": sum(counts.values()), **counts}
 
-    def gauges() -> Mapping[str, float]:
-        counts = counters.snapshot()
-        waiting = 2 * counts["received"] - sum(counts.values())
-        return {"waiting_frames": waiting, "broker_connected": consumer.is_connected}
-
-    return frames, gauges
+def _gauges(counters: Counters, consumer: Consumer) -> Mapping[str, float]:
+    counts = counters.snapshot()
+    waiting = 2 * counts["received"] - sum(counts.values())
+    return {"waiting_frames": waiting, "broker_connected": consumer.is_connected}
 
 
 def _check(values: cli.Values) -> list[str]:

@@ -20,14 +20,7 @@ if TYPE_CHECKING:
 OPTIONS = (
     *settings.DATASET_OPTIONS,
     settings.FILE_FILTER_OPTION,
-    Option("payload", "PAYLOAD", "keep", rules.one_of("keep", "hash"),
-           "keep payloads and padding as they are, or hash them: rows then hold keyed BLAKE2b-128 "
-           "digests", "keep|hash"),
-    Option("payload_bytes", "PAYLOAD_BYTES", "all", rules.whole_number_or_all,
-           "bytes of payload that rows keep, or that are hashed, 0: none"),
-    Option("payload_key_file", "PAYLOAD_KEY_FILE", "", rules.text_value,
-           "file with the secret of the digests, 16 to 64 bytes that only you can read", "FILE",
-           shown="payload.key in the state directory, made when it is first needed"),
+    *settings.PAYLOAD_OPTIONS,
     Option("batch_frames", "BATCH_FRAMES", "16384", rules.whole_number(1),
            "frames that are decoded at once"),
     Option("threads", "THREADS", "1", rules.whole_number(1),
@@ -109,18 +102,10 @@ def _plan(values: cli.Values) -> Plan:
         source=values["source"] or socket.gethostname(),
         batch_frames=values["batch_frames"],
         payload_bytes=values["payload_bytes"],
-        payload_key=_payload_key(values) if values["payload"] == "hash" else None,
+        payload_key=cli.payload_key(values),
         filter=frame_filter,
         threads=values["threads"],
     )
-
-
-def _payload_key(values: cli.Values) -> bytes:
-    from network_pipeline import payload_key  # noqa: PLC0415
-
-    if values["payload_key_file"]:
-        return payload_key.load(Path(values["payload_key_file"]))
-    return payload_key.load_or_make(settings.state_dir(settings.environment()) / "payload.key")
 
 
 def _raise_problems(summary: Summary, frame_filter: FileFilter | None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from network_pipeline.scripts import cli
 
@@ -12,22 +12,12 @@ if TYPE_CHECKING:
     from network_pipeline.metrics import Histogram, Pulse
 
 
-class Loop(Protocol):
-    """An agent or a processor."""
-
-    @property
-    def histograms(self) -> Mapping[str, Histogram]:
-        """What it measures."""
-
-    @property
-    def pulse(self) -> Pulse:
-        """Whether it turns."""
-
-
-def exposition(
+def exposition(  # noqa: PLR0913  one of each
     values: cli.Values,
     role: str,
-    loop: Loop,
+    pulse: Pulse,
+    *,
+    histograms: Mapping[str, Histogram],
     frames: Callable[[], Mapping[str, int]],
     gauges: Callable[[], Mapping[str, float]],
 ) -> AbstractContextManager[Any]:
@@ -37,5 +27,4 @@ def exposition(
     from network_pipeline.exposition import Exposition  # noqa: PLC0415
 
     place = (values["metrics_address"], values["metrics_port"])
-    return Exposition(role, place, loop.pulse, frames=frames, gauges=gauges,
-                      histograms=loop.histograms)  # fmt: skip
+    return Exposition(role, place, pulse, frames=frames, gauges=gauges, histograms=histograms)

@@ -1,0 +1,143 @@
+"""The rings of several workers: for each of them one on each device, which share it by flow.
+
+The sockets of a device form a fanout group, in which the kernel sends the frames of a flow to the
+same socket. Fragments are not put together first (PACKET_FANOUT_FLAG_DEFRAG): rows are to be what
+was on the wire, so fragments go by their addresses alone.
+
+The kernel does not bind a socket of a group anew. So that a device that was removed can be taken up
+when it is back, spare sockets are opened at the start, while that is allowed. They cost nothing
+until they are used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import logging
+import socket
+from collections.abc import Iterator, Mapping, Sequence
+
+from network_pipeline.capture import af_packet
+from network_pipeline.capture.libpcap import Program
+from network_pipeline.capture.ring_socket import CELLS, RingSocket
+from network_pipeline.errors import CaptureError
+from network_pipeline.settings import RingSettings
+
+#: How often each device may come back.
+SPARES = 16
+
+_log = logging.getLogger(__name__)
+
+
+def cells_needed(devices: int) -> int:
+    """Return how many cells a worker needs for the rings that it ever has."""
+    return CELLS * devices * (1 + SPARES)
+
+
+class SparesUsedUp(CaptureError):
+    """A device came back more often than sockets were opened for."""
+
+
+class RingGroup:
+    """Rings of as many workers as there are ``cells``, on each of the devices.
+
+    All but :meth:`open` works without privileges. Children inherit the rings; only one process at
+    a time may read those of a worker.
+    """
+
+    def __init__(
+        self, devices: Sequence[str], settings: RingSettings, cells: Sequence[memoryview]
+    ) -> None:
+        self._devices = devices
+        self._settings = settings
+        self._cells = [_pieces(each) for each in cells]
+        self._rings: list[list[RingSocket]] = [[] for _ in cells]
+        self._spares: dict[str, list[socket.socket]] = {}
+        self._programs: Mapping[str, Program] = {}
+
+    def open(self, programs: Mapping[str, Program]) -> None:
+        """Open all rings and spare sockets, and begin to take in what the filters choose.
+
+        Raises:
+            CaptureError: no such device, or one that is down, or no memory for its rings.
+            CapturePermissionError: CAP_NET_RAW is missing.
+        """
+        self._programs = programs
+        workers = len(self._rings)
+        for device in self._devices:
+            self._open_rings(device, [af_packet.open_socket() for _ in range(workers)])
+        if workers > 1:
+            for device in self._devices:
+                self._spares[device] = [af_packet.open_socket() for _ in range(workers * SPARES)]
+
+    def of(self, worker: int) -> Sequence[RingSocket]:
+        """Return the rings of a worker, by its number from 0 on."""
+        return self._rings[worker]
+
+    def accept(self, programs: Mapping[str, Program]) -> None:
+        """Replace the filters of all rings; no frame is lost by that.
+
+        Raises:
+            CaptureError: a filter is too long.
+        """
+        for ring in itertools.chain(*self._rings):
+            ring.accept(programs[ring.device])
+        self._programs = programs
+
+    def watch(self) -> None:
+        """Say what became of the devices. A worker that is alone looks at its own."""
+        if len(self._rings) > 1:
+            for ring in self._rings[0]:
+                ring.look()
+
+    def back(self) -> list[str]:
+        """Return devices that were removed and are there again."""
+        newest = {ring.device: ring for ring in self._rings[0]}
+        return [name for name, ring in newest.items() if ring.is_back]
+
+    def take_up(self, device: str) -> None:
+        """Open rings on a device that is back, while nobody reads any ring.
+
+        What waits in the old ones stays to be read; those that are read to their end are closed.
+
+        Raises:
+            SparesUsedUp: it was back too often.
+            CaptureError: it is gone once more, or down, or no memory for its rings.
+        """
+        spares = self._spares[device]
+        if not spares:
+            raise SparesUsedUp(f"device {device} came back too often; start the agent again")
+        for rings in self._rings:
+            for ring in [ring for ring in rings if ring.is_gone and ring.is_drained()]:
+                ring.close()
+                rings.remove(ring)
+        self._open_rings(device, [spares.pop() for _ in self._rings])
+        _log.warning("device %s is there again", device)
+
+    def close(self, but: int | None = None) -> None:
+        """Close all rings but those of one worker, and the spare sockets."""
+        for worker, rings in enumerate(self._rings):
+            for ring in rings if worker != but else ():
+                ring.close()
+        for spare in itertools.chain(*self._spares.values()):
+            spare.close()
+
+    def _open_rings(self, device: str, sockets: Sequence[socket.socket]) -> None:
+        """Open a ring for each worker; frames come in when all of them share the device."""
+        group = None
+        with contextlib.ExitStack() as failing:
+            opened = [RingSocket(device, self._settings, next(each)) for each in self._cells]
+            for ring, sock in zip(opened, sockets, strict=True):
+                failing.callback(ring.close)
+                ring.open(sock)
+                if len(opened) > 1:
+                    group = ring.join(group)
+            for ring in opened:
+                ring.accept(self._programs[device])
+            failing.pop_all()
+        for rings, ring in zip(self._rings, opened, strict=True):
+            rings.append(ring)
+
+
+def _pieces(cells: memoryview) -> Iterator[memoryview]:
+    return (cells[at : at + CELLS] for at in range(0, len(cells), CELLS))

@@ -1,0 +1,317 @@
+"""One packet socket with a TPACKET_V3 ring: memory that the kernel fills and we read in place.
+
+The ring is divided into blocks (Documentation/networking/packet_mmap.rst). The kernel puts frames
+into one until it is full, or has not been for the retire time, then it is ours until we give it
+back. When all blocks are ours it drops frames, and counts them, and how often that happened.
+
+A block holds what is worth a batch: it is closed by its bytes or by time. It becomes a
+:class:`~network_pipeline.frames.FrameBatch` whose buffer is the block itself: nothing is copied.
+
+What was taken is noted in *cells*, which may lie in memory that processes share: where a process
+that reads a ring was killed, another goes on behind the last block that it took, and what the
+kernel counted is not lost. A block is noted as taken before it is looked at, so none is read twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import mmap
+import socket
+import struct
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from network_pipeline.capture import af_packet, devices, filters, libpcap
+from network_pipeline.capture.af_packet import PACKET_STATISTICS, SOL_PACKET
+from network_pipeline.capture.ring_frames import RESERVED_BYTES, Columns, walk
+from network_pipeline.errors import CaptureError
+from network_pipeline.frames import FrameBatch
+from network_pipeline.settings import RingSettings
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Cells of a ring: blocks taken, frames in them, frames that the kernel counted, frames that it
+#: dropped, and how often it found no free block.
+CELLS = 5
+_TAKEN, _READ, _COUNTED, _DROPPED, _FREEZES = range(CELLS)
+
+# linux/if_packet.h, linux/net_tstamp.h
+_PACKET_RX_RING = 5
+_PACKET_VERSION = 10
+_PACKET_RESERVE = 12
+_PACKET_TIMESTAMP = 17
+_PACKET_FANOUT = 18
+_TPACKET_V3 = 2
+_FANOUT_HASH = 0
+_FANOUT_UNIQUE_ID = 0x2000
+_RAW_HARDWARE_TIMES = 1 << 6
+_STATUS_USER = 1
+
+_REQUEST = struct.Struct("@7I")  # tpacket_req3
+_STATISTICS = struct.Struct("@3I")  # tpacket_stats_v3: frames, dropped ones among them, freezes
+
+# Places in struct tpacket_block_desc, in units of 32 bits; the sequence number has 64.
+_BLOCK_STATUS, _FRAMES, _FIRST_FRAME, _SEQUENCE = 2, 3, 4, 6
+
+_LINK_TYPES = np.zeros(65_536, np.uint16)
+_LINK_TYPES[list(devices.LINK_TYPES)] = list(devices.LINK_TYPES.values())
+
+_log = logging.getLogger(__name__)
+
+
+class RingSocket:
+    """A ring on one device, or on all of them (``any``).
+
+    ``cells`` are :data:`CELLS` integers of 64 bits. All methods but :meth:`open` work without
+    privileges, in any process that has inherited the socket; one at a time may take blocks.
+    """
+
+    def __init__(
+        self, device: str, settings: RingSettings, cells: memoryview | None = None
+    ) -> None:
+        self.device = device
+        self._settings = settings
+        self._cells = cells or memoryview(bytearray(8 * CELLS)).cast("q")
+        self._socket: socket.socket | None = None
+        self._data = self._words = self._halves = memoryview(b"")
+        self._in_group = False
+        self._name = device
+        self._down = False
+        self._gone = False
+
+    # -- opening and closing
+
+    def open(self, sock: socket.socket | None = None) -> None:
+        """Open the ring, or make a ring of an open socket. It takes no frame in yet.
+
+        Raises:
+            CapturePermissionError: CAP_NET_RAW is missing.
+            CaptureError: no such device, or the kernel has no memory for the ring.
+        """
+        if self.device != devices.ANY:
+            devices.link_type(self.device)  # frames of this device can be decoded
+        self._socket = sock or af_packet.open_socket()
+        filters.attach(self._socket, (libpcap.REJECT,))
+        self._make_ring(self._socket)
+        self._map(self._socket)
+        af_packet.bind(self._socket, self.device, promiscuous=self._settings.promiscuous)
+
+    def join(self, group: int | None) -> int:
+        """Share the device's frames with the sockets of a group, by flow; return the group's id.
+
+        None makes a group. The kernel hashes addresses and ports of a frame, the same for both
+        directions; fragments by their addresses only.
+        """
+        unique = _FANOUT_UNIQUE_ID if group is None else 0
+        value = (_FANOUT_HASH | unique) << 16 | (group or 0)
+        try:
+            self._open.setsockopt(SOL_PACKET, _PACKET_FANOUT, value)
+        except OSError as error:
+            raise CaptureError(
+                f"cannot share {self.device} between workers: {error.strerror}; is it up?"
+            ) from None
+        self._in_group = True
+        return self._open.getsockopt(SOL_PACKET, _PACKET_FANOUT) & 0xFFFF
+
+    def accept(self, program: libpcap.Program) -> None:
+        """Take in frames that pass a filter, in the place of one before, and lose none between.
+
+        Raises:
+            CaptureError: the filter is too long.
+        """
+        filters.attach(self._open, filters.cut(program, self._settings.snap_bytes))
+
+    def refuse(self) -> None:
+        """Take no more frames in; those that were can still be taken."""
+        filters.attach(self._open, (libpcap.REJECT,))
+
+    def fileno(self) -> int:
+        """Return the descriptor, which is ready when a block is there or the device is down."""
+        return self._open.fileno()
+
+    def close(self) -> None:
+        """Close the socket; what was counted stays. The memory goes with its last batch."""
+        if self._socket is not None:
+            self.count()
+            self._socket.close()
+            self._socket = None
+            self._data = self._words = self._halves = memoryview(b"")
+
+    @property
+    def _open(self) -> socket.socket:
+        assert self._socket is not None, "the ring is not open"
+        return self._socket
+
+    def _make_ring(self, sock: socket.socket) -> None:
+        wanted = self._settings
+        sock.setsockopt(SOL_PACKET, _PACKET_VERSION, _TPACKET_V3)
+        sock.setsockopt(SOL_PACKET, _PACKET_RESERVE, RESERVED_BYTES)
+        if wanted.hardware_times:
+            sock.setsockopt(SOL_PACKET, _PACKET_TIMESTAMP, _RAW_HARDWARE_TIMES)
+        # In this version of the ring frames are as long as they are: a "frame" is a whole block.
+        request = _REQUEST.pack(
+            wanted.block_bytes, wanted.blocks, wanted.block_bytes, wanted.blocks,
+            wanted.retire_ms, 0, 0,
+        )  # fmt: skip
+        try:
+            sock.setsockopt(SOL_PACKET, _PACKET_RX_RING, request)
+        except OSError as error:
+            raise CaptureError(
+                f"no ring of {wanted.blocks} blocks of {wanted.block_bytes} bytes on "
+                f"{self.device}: {error.strerror}; ask for fewer or smaller blocks"
+            ) from None
+
+    def _map(self, sock: socket.socket) -> None:
+        self._data = memoryview(mmap.mmap(sock.fileno(), self._settings.bytes))
+        self._words = self._data.cast("I")
+        self._halves = self._data.cast("H")
+
+    # -- blocks
+
+    def take(self, number: int) -> FrameBatch | None:
+        """Return the frames of the next block, numbered from ``number`` on, or None.
+
+        The batch is void once the block is given back.
+        """
+        place = self._cells[_TAKEN] % self._settings.blocks * self._settings.block_bytes
+        head = place // 4
+        if not self._words[head + _BLOCK_STATUS] & _STATUS_USER:
+            return None
+        count = self._words[head + _FRAMES]
+        self._cells[_READ] += count
+        self._cells[_TAKEN] += 1
+        return self._batch(place, count, self._words[head + _FIRST_FRAME], number)
+
+    def give_back(self) -> None:
+        """Give the block that was taken last back to the kernel."""
+        blocks = self._settings.blocks
+        place = (self._cells[_TAKEN] - 1) % blocks * self._settings.block_bytes
+        self._words[place // 4 + _BLOCK_STATUS] = 0
+
+    def recover(self) -> None:
+        """Give the last block back that a process took which was killed since."""
+        taken = self._cells[_TAKEN]
+        head = (taken - 1) % self._settings.blocks * self._settings.block_bytes // 4
+        if taken and self._sequence(head) == taken:
+            self.give_back()
+
+    def is_drained(self) -> bool:
+        """Return whether all frames that the kernel put into the ring were taken."""
+        self.count()
+        cells = self._cells
+        return cells[_READ] >= cells[_COUNTED] - cells[_DROPPED]
+
+    def count(self) -> None:
+        """Ask the kernel for its counts, which then begin at zero again, and add them to ours."""
+        if self._socket is not None:
+            answer = self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, _STATISTICS.size)
+            frames, dropped, freezes = _STATISTICS.unpack(answer)
+            self._cells[_COUNTED] += frames
+            self._cells[_DROPPED] += dropped
+            self._cells[_FREEZES] += freezes
+
+    @property
+    def dropped(self) -> int:
+        """How many frames found no free block, as of the last :meth:`count`."""
+        return self._cells[_DROPPED]
+
+    @property
+    def freezes(self) -> int:
+        """How often there was no free block, as of the last :meth:`count`."""
+        return self._cells[_FREEZES]
+
+    def _sequence(self, head: int) -> int:
+        low, high = self._words[head + _SEQUENCE], self._words[head + _SEQUENCE + 1]
+        return high << 32 | low
+
+    def _batch(self, place: int, count: int, first: int, number: int) -> FrameBatch:
+        end = place + self._settings.block_bytes
+        block = self._data[place:end]
+        offsets, times_ns = np.empty((2, count), np.int64)
+        lengths, wire_lens, indexes = np.empty((3, count), np.uint32)
+        kinds = np.empty(count, np.uint16)
+        columns = Columns(
+            offsets.data, lengths.data, wire_lens.data, times_ns.data, indexes.data, kinds.data
+        )
+        words, halves = self._words[place // 4 : end // 4], self._halves[place // 2 : end // 2]
+        walk(block, words, halves, first, columns)
+        interfaces, names = self._interfaces(indexes)
+        return FrameBatch(
+            buffer=block,
+            offsets=offsets,
+            lengths=lengths,
+            wire_lens=wire_lens,
+            times_ns=times_ns,
+            numbers=np.arange(number, number + count, dtype=np.uint64),
+            link_types=_LINK_TYPES[kinds],
+            interfaces=interfaces,
+            interface_names=names,
+        )
+
+    def _interfaces(
+        self, indexes: NDArray[np.uint32]
+    ) -> tuple[NDArray[np.uint16], tuple[str | None, ...]]:
+        """Return which device each frame is of, and the devices' names: asked for in each batch,
+        since devices may be renamed.
+        """
+        if self.device != devices.ANY:
+            name = af_packet.bound_to(self._open) or self._name
+            return np.zeros(len(indexes), np.uint16), (name,)
+        found, places = np.unique(indexes, return_inverse=True)
+        names = tuple(devices.name_of(self._open, index) for index in found.tolist())
+        return places.astype(np.uint16), names
+
+    # -- the device
+
+    def watch(self) -> None:
+        """Note what became of the device; a group's sockets are looked at by who opened them."""
+        self._open.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)  # or it stays ready
+        if not self._in_group:
+            self.look()
+
+    def look(self) -> None:
+        """Say what became of the device since the last time; take it up where it is back."""
+        name = af_packet.bound_to(self._open)
+        if self.device == devices.ANY:
+            pass
+        elif not name:
+            self._look_for_gone()
+        elif devices.is_up(self._open, name):
+            self._note_up(name)
+        elif not self._down:
+            self._down = True
+            _log.warning("device %s is down; capture goes on when it is up again", name)
+
+    @property
+    def is_back(self) -> bool:
+        """Whether a device that was removed is there again, and up, for another socket.
+
+        The kernel never binds a socket of a group anew.
+        """
+        return self._in_group and self.is_gone and devices.is_up(self._open, self.device)
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether the device that the socket was bound to was removed."""
+        return self.device != devices.ANY and not af_packet.bound_to(self._open)
+
+    def _look_for_gone(self) -> None:
+        if not self._gone:
+            self._gone = True
+            _log.warning(
+                "device %s was removed; capture goes on when it is there again", self._name
+            )
+        if not self._in_group and devices.index_of(self._open, self.device) is not None:
+            af_packet.bind(self._open, self.device, promiscuous=self._settings.promiscuous)
+            _log.warning("device %s is there again", self.device)
+            self._gone, self._down, self._name = False, False, self.device
+
+    def _note_up(self, name: str) -> None:
+        if self._down:
+            self._down = False
+            _log.warning("device %s is up again", name)
+        if name != self._name:
+            _log.warning("device %s is called %s now", self._name, name)
+            self._name = name

@@ -1,0 +1,132 @@
+"""network-agent: capture for busy hosts, several processes, as a service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from network_pipeline import settings
+from network_pipeline.scripts import cli, publishing
+
+if TYPE_CHECKING:
+    from network_pipeline.capture.libpcap import Program
+    from network_pipeline.capture.ring_group import RingGroup
+    from network_pipeline.capture.ring_socket import RingSocket
+    from network_pipeline.scoreboard import Slot
+
+_SHARED = ("device", "filter")
+
+OPTIONS = (
+    *settings.AGENT_OPTIONS,
+    *(option for option in settings.CAPTURE_OPTIONS if option.name in _SHARED),
+    *settings.RING_OPTIONS,
+    *settings.PAYLOAD_OPTIONS,
+    settings.COMPRESSION_OPTION,
+    settings.SOURCE_OPTION,
+    *settings.BROKER_OPTIONS,
+    *settings.PUBLISHER_OPTIONS,
+)
+
+_log = logging.getLogger(__name__)
+
+_EXAMPLES = """\
+examples:
+  sudo network-agent --device eth0                 ARP, ICMP, TCP and UDP, to Redis on this host
+  sudo network-agent --device eth0 --protocols tcp,udp --payload-bytes 64
+  sudo network-agent --device eth0 --filter-file web.bpf --workers 2
+  sudo network-agent --device eth0 --sample 1/10   one flow in ten, with all its packets
+  network-agent --device eth0 --check              is everything right? start nothing
+
+A flow is captured by one worker. Workers that die are started again. SIGHUP reads the filter file
+again, and loses no packet. SIGTERM and Ctrl-C end it in good order. It needs root or CAP_NET_RAW
+and gives both up at once. docs/agent.rst says how to run it with systemd."""
+
+
+def main() -> int:
+    """Run ``network-agent``."""
+    return cli.execute(
+        cli.Command(
+            name="network-agent",
+            summary="Capture on busy hosts: worker processes decode packets in memory that they "
+            "share with the kernel, and publish them in batches.",
+            options=OPTIONS,
+            run=_run,
+            check=_check,
+            examples=_EXAMPLES,
+        )
+    )
+
+
+def _run(values: cli.Values) -> None:
+    # All that workers need is imported here, while root may still read it.
+    from network_pipeline import logs, scoreboard, worker  # noqa: PLC0415
+    from network_pipeline.capture.ring_group import cells_needed  # noqa: PLC0415
+    from network_pipeline.notify import Notifier  # noqa: PLC0415
+    from network_pipeline.supervisor import Supervisor  # noqa: PLC0415
+
+    agent = settings.agent_settings(values, cli.payload_key(values))
+    broker = settings.broker_settings(values)
+    limits = publishing.limits(values)
+    work = worker.Work(agent, broker, limits, publishing.sessions(limits, broker))
+    slots = scoreboard.slots(agent.workers, worker.COUNTED, cells_needed(len(agent.devices)))
+    filters = _filters(agent, broker)
+    rings = _open_rings(agent, filters(), [slot.cells for slot in slots])
+    _give_privileges_up()
+
+    def run_worker(own: Sequence[RingSocket], slot: Slot, session: str) -> int:
+        logs.go_on_in_child()
+        return cli.run_guarded("network-agent", lambda: worker.run(work, own, slot, session))
+
+    notifier = Notifier(settings.notify_socket(settings.environment()))
+    supervisor = Supervisor(rings, slots, run_worker, filters=filters, notifier=notifier,
+                            sessions=work.sessions)  # fmt: skip
+    counts = supervisor.run()
+    _log.info(
+        "network-agent ended: %s", " ".join(f"{name}={count}" for name, count in counts.items())
+    )
+
+
+def _filters(
+    agent: settings.AgentSettings, broker: settings.BrokerSettings
+) -> Callable[[], Mapping[str, Program]]:
+    """Return what reads the filter and compiles it for every device."""
+    from network_pipeline.broker import topology  # noqa: PLC0415
+    from network_pipeline.capture import ring  # noqa: PLC0415
+
+    return lambda: ring.programs(agent.devices, agent.filter_text(), topology.servers(broker))
+
+
+def _open_rings(
+    agent: settings.AgentSettings, programs: Mapping[str, Program], cells: Sequence[memoryview]
+) -> RingGroup:
+    from network_pipeline.capture.ring_group import RingGroup  # noqa: PLC0415
+
+    rings = RingGroup(tuple(programs), agent.ring, cells)
+    rings.open(programs)
+    return rings
+
+
+def _give_privileges_up() -> None:
+    from network_pipeline import privileges  # noqa: PLC0415
+
+    if done := privileges.drop_root(settings.invoking_user(settings.environment())):
+        _log.info("%s", done)
+    else:
+        privileges.drop_capabilities()
+
+
+def _check(values: cli.Values) -> list[str]:
+    from network_pipeline.capture.ring_socket import CELLS  # noqa: PLC0415
+
+    agent = settings.agent_settings(values, cli.payload_key(values))
+    broker = settings.broker_settings(values)
+    cells = [memoryview(bytearray(8 * CELLS * len(agent.devices))).cast("q")] * agent.workers
+    _open_rings(agent, _filters(agent, broker)(), cells).close()
+    check = publishing.checks(publishing.limits(values), broker)
+    _give_privileges_up()
+    return [
+        f"permission to capture on {', '.join(agent.devices)}, with {agent.workers} workers",
+        f"filter {agent.filter_text()!r}, without the broker's own traffic",
+        *check(),
+    ]

@@ -1,0 +1,329 @@
+"""The supervisor of an agent: starts workers, starts dead ones again, and counts for all of them.
+
+It opens the rings while it has the right to, then gives all privileges up, and keeps the rings: its
+children inherit them. A worker that dies needs no root to be replaced, and what comes meanwhile
+waits in its ring. That is why workers are forked, not started anew; and since a forked process has
+the modules already, it need not read them where an unprivileged user may not. There is one thread,
+and one loop that waits for signals.
+
+Workers count in shared memory, so that what a killed one had not published yet is known::
+
+    captured = published + spooled + shed + kernel_dropped + not_sampled + lost
+
+``lost`` are at most so many: some may have reached the broker without its confirm being seen. The
+session's ledger says it too, which is the successor's to publish.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import socket
+import time
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from network_pipeline import agent, privileges, sessions
+from network_pipeline.broker.backoff import BackOff
+from network_pipeline.capture.libpcap import Program
+from network_pipeline.capture.ring_group import RingGroup, SparesUsedUp
+from network_pipeline.capture.ring_socket import RingSocket
+from network_pipeline.errors import CaptureError, NetworkPipelineError
+from network_pipeline.notify import Notifier
+from network_pipeline.scoreboard import Slot
+
+#: Longest time between two looks at workers and devices.
+TURN_SECONDS = 0.5
+#: A worker that has not been seen for so long is ended: it is stuck.
+STUCK_SECONDS = 60.0
+#: A worker that ran for so long is not one that cannot begin.
+STEADY_SECONDS = 60.0
+#: How long workers may take to end, beyond what their publishers may.
+END_SECONDS = agent.DRAIN_SECONDS + 10.0
+#: Seconds between two lines of what was counted.
+INTERVAL_SECONDS = 10.0
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+_TO_WORKERS = (signal.SIGTERM, signal.SIGUSR1)
+_INTERRUPTED_TWICE = 130
+
+#: What becomes of a captured frame.
+_OUTCOMES = ("published", "spooled", "shed", "kernel_dropped", "not_sampled")
+
+#: Runs a worker's session in its process; returns its exit code.
+RunWorker = Callable[[Sequence[RingSocket], Slot, str], int]
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Seat:
+    """A place for a worker, and who sits there: its process, 0 for nobody, and its session."""
+
+    number: int
+    slot: Slot
+    pid: int = 0
+    session: str = ""
+    began: float = 0.0
+    due: float = 0.0
+    was_ready: bool = False
+    back_off: BackOff = field(default_factory=BackOff)
+
+
+class Supervisor:
+    """Runs workers until it is told to stop.
+
+    ``rings`` are open, and have a ring for each of the ``slots``. ``filters`` gives the programs of
+    the devices anew, when SIGHUP asks for it. ``sessions`` is the directory of the workers'
+    ledgers, None for none.
+    """
+
+    def __init__(  # noqa: PLR0913  wired by name, in one place
+        self,
+        rings: RingGroup,
+        slots: Sequence[Slot],
+        run_worker: RunWorker,
+        *,
+        filters: Callable[[], Mapping[str, Program]],
+        notifier: Notifier,
+        sessions: Path | None,
+    ) -> None:
+        self._rings = rings
+        self._seats = [_Seat(number, slot) for number, slot in enumerate(slots)]
+        self._run_worker = run_worker
+        self._filters = filters
+        self._notifier = notifier
+        self._sessions = sessions
+        names = [*slots[0].counts(), "lost", "restarts"]
+        self._past: Counter[str] = Counter(dict.fromkeys(names, 0))
+        self._signals: list[int] = []
+        self._stopping_since: float | None = None
+        self._taking_up: list[str] = []
+        self._failed = 0
+        self._is_ready = False
+        self._reported: tuple[float, dict[str, int]] = (0.0, {})
+
+    def run(self) -> dict[str, int]:
+        """Run until SIGTERM or SIGINT; SIGHUP reads the filter again. Return what was counted.
+
+        Raises:
+            NetworkPipelineError: workers could not begin, or not publish all at the end.
+        """
+        here, there = socket.socketpair()
+        here.setblocking(False)
+        there.setblocking(False)
+        for number in _SIGNALS:
+            signal.signal(number, lambda number, _frame: self._signals.append(number))
+        signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+        with here, there:
+            for seat in self._seats:
+                self._start(seat)
+            while any(seat.pid for seat in self._seats) or not self._is_stopping:
+                select.select([here], [], [], TURN_SECONDS)
+                _drain(here)
+                self._turn()
+            signal.set_wakeup_fd(-1)
+        if self._failed:
+            error = NetworkPipelineError("workers ended with errors, which they have said")
+            error.exit_code = self._failed
+            raise error
+        return self.counts()
+
+    def counts(self) -> dict[str, int]:
+        """Return what all workers have counted, those before them too."""
+        total = Counter(self._past)
+        for seat in self._seats:
+            total.update(seat.slot.counts() if seat.pid else {})
+        return dict(total)
+
+    @property
+    def _is_stopping(self) -> bool:
+        return self._stopping_since is not None
+
+    def _turn(self) -> None:
+        while self._signals:
+            self._obey(self._signals.pop(0))
+        self._reap()
+        self._rings.watch()
+        if self._is_stopping:
+            self._end_late_ones()
+        else:
+            self._take_up_devices()
+            self._end_stuck_ones()
+            for seat in self._seats:
+                if not seat.pid and time.monotonic() >= seat.due and not self._taking_up:
+                    self._start(seat)
+        self._notify()
+        self._report()
+
+    # -- signals
+
+    def _obey(self, number: int) -> None:
+        if number == signal.SIGHUP:
+            self._reload()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            if self._is_stopping:
+                self._signal_all(signal.SIGKILL)
+                os._exit(_INTERRUPTED_TWICE)
+            self._stop()
+
+    def _stop(self) -> None:
+        self._stopping_since = time.monotonic()
+        self._notifier.send("STOPPING=1")
+        self._signal_all(signal.SIGTERM)
+
+    def _reload(self) -> None:
+        now_us = time.monotonic_ns() // 1000
+        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_us}")
+        try:
+            self._rings.accept(self._filters())
+        except NetworkPipelineError as error:
+            _log.error("the filter stays as it was: %s", error)
+        else:
+            _log.info("the filter was read again")
+        self._notifier.send("READY=1")
+
+    def _signal_all(self, number: int) -> None:
+        for seat in self._seats:
+            if seat.pid:
+                os.kill(seat.pid, number)
+
+    # -- workers
+
+    def _start(self, seat: _Seat) -> None:
+        seat.session = agent.new_session()
+        seat.slot.begin()
+        seat.began = time.monotonic()
+        # A signal that comes before the child has its own handlers waits until then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, *_TO_WORKERS})
+        parent = os.getpid()
+        pid = os.fork()
+        if pid == 0:
+            self._become_worker(seat, parent)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_SIGNALS, *_TO_WORKERS})
+        seat.pid = pid
+        _log.info("worker %d is process %d, session %s", seat.number, pid, seat.session)
+
+    def _become_worker(self, seat: _Seat, parent: int) -> None:
+        """Run in the child, and end it."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGINT, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # they are for the supervisor
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for number in _TO_WORKERS:
+                signal.signal(number, lambda *_: os._exit(0))  # nothing was read yet
+            self._rings.close(but=seat.number)
+            privileges.end_with_parent(signal.SIGTERM)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_SIGNALS, *_TO_WORKERS})
+            if os.getppid() == parent:
+                code = self._run_worker(self._rings.of(seat.number), seat.slot, seat.session)
+        finally:
+            logging.shutdown()
+            os._exit(code)
+
+    def _reap(self) -> None:
+        for seat in self._seats:
+            if seat.pid:
+                pid, status = os.waitpid(seat.pid, os.WNOHANG)
+                if pid:
+                    self._note_end(seat, os.waitstatus_to_exitcode(status))
+
+    def _note_end(self, seat: _Seat, code: int) -> None:
+        """Count what a worker did, and decide what comes after it."""
+        counts = seat.slot.counts()
+        lost = counts["captured"] - sum(counts[name] for name in _OUTCOMES)
+        self._past.update(counts)
+        self._past["lost"] += lost
+        text = " ".join(f"{name}={count}" for name, count in counts.items())
+        _log.info("worker %d is done, session %s: %s", seat.number, seat.session, text)
+        if lost:
+            _log.error("%d frames are lost with worker %d", lost, seat.number)
+        if code and self._sessions:
+            sessions.bury(self._sessions, seat.session, counts)
+        was_ready, seat.pid = seat.slot.seen is not None, 0
+        seat.was_ready |= was_ready
+        if self._is_stopping and code:
+            self._failed = self._failed or max(code, 1)
+        elif code > 0 and not seat.was_ready:
+            self._failed = code
+            self._stop()
+        elif not self._is_stopping and (code or not self._taking_up):
+            self._put_off(seat, code)
+
+    def _put_off(self, seat: _Seat, code: int) -> None:
+        """Let the successor of a worker that died wait, longer each time it does."""
+        if time.monotonic() - seat.began > STEADY_SECONDS:
+            seat.back_off.reset()
+        delay = seat.back_off.next()
+        seat.due = time.monotonic() + delay
+        self._past["restarts"] += 1
+        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+        _log.error("worker %d %s; the next begins in %.1f s", seat.number, how, delay)
+
+    def _end_stuck_ones(self) -> None:
+        for seat in self._seats:
+            seen = seat.slot.seen
+            if seat.pid and seen is not None and seen > STUCK_SECONDS:
+                _log.error("worker %d is stuck", seat.number)
+                os.kill(seat.pid, signal.SIGKILL)
+
+    def _end_late_ones(self) -> None:
+        if time.monotonic() - (self._stopping_since or 0.0) > END_SECONDS:
+            self._signal_all(signal.SIGKILL)
+
+    # -- devices
+
+    def _take_up_devices(self) -> None:
+        """Where a device is back, let all workers leave their rings, and then open new ones."""
+        if not self._taking_up:
+            self._taking_up = self._rings.back()
+            if self._taking_up:
+                self._signal_all(signal.SIGUSR1)
+        elif not any(seat.pid for seat in self._seats):
+            for device in self._taking_up:
+                self._take_up(device)
+            self._taking_up = []
+
+    def _take_up(self, device: str) -> None:
+        try:
+            self._rings.take_up(device)
+        except SparesUsedUp as error:
+            _log.error("%s", error)
+            self._failed = error.exit_code
+            self._stop()
+        except CaptureError as error:  # it has gone again; the next turn sees what became of it
+            _log.warning("%s", error)
+
+    # -- what is said
+
+    def _notify(self) -> None:
+        ready = all(seat.pid and seat.slot.seen is not None for seat in self._seats)
+        if ready and not self._is_ready:
+            self._is_ready = True
+            self._notifier.send("READY=1")
+            _log.info("capturing with %d workers", len(self._seats))
+        self._notifier.send("WATCHDOG=1")
+
+    def _report(self) -> None:
+        before, last = self._reported
+        now, counts = time.monotonic(), self.counts()
+        if now - before < INTERVAL_SECONDS or counts == last:
+            return
+        pace = (counts.get("captured", 0) - last.get("captured", 0)) / (now - before)
+        text = " ".join(f"{name}={count:,}" for name, count in counts.items())
+        _log.info("network-agent: %s (%s captured/s)", text, f"{pace:,.0f}")
+        self._reported = (now, counts)
+
+
+def _drain(sock: socket.socket) -> None:
+    try:
+        while sock.recv(4096):
+            pass
+    except BlockingIOError:
+        pass
