@@ -78,10 +78,7 @@ def _run(values: cli.Values) -> None:
         )
 
     notifier = Notifier(settings.notify_socket(settings.environment()))
-    counts = Supervisor(rings, slots, run_worker, filters, notifier).run()
-    _log.info(
-        "network-agent ended: %s", " ".join(f"{name}={count}" for name, count in counts.items())
-    )
+    Supervisor(rings, slots, run_worker, filters, notifier).run()
 
 
 def _filters(
