@@ -44,17 +44,19 @@ STUCK_SECONDS = 60.0
 STEADY_SECONDS = 60.0
 #: How long workers may take to end, beyond what their publishers may.
 END_SECONDS = agent.DRAIN_SECONDS + 10.0
+#: What a worker is told to end, or to leave its rings to another.
+WORKER_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 #: Seconds between two lines of what was counted.
 INTERVAL_SECONDS = 10.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-_TO_WORKERS = (signal.SIGTERM, signal.SIGUSR1)
 _INTERRUPTED_TWICE = 130
 
 #: What becomes of a captured frame.
 _OUTCOMES = ("published", "spooled", "shed", "kernel_dropped", "not_sampled")
 
-#: Runs a worker's session in its process; returns its exit code.
+#: Runs a worker's session in its process and returns its exit code; :data:`WORKER_SIGNALS` wait
+#: until it has handlers for them.
 RunWorker = Callable[[Sequence[RingSocket], Slot, str], int]
 
 _log = logging.getLogger(__name__)
@@ -62,12 +64,16 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Seat:
-    """A place for a worker, and who sits there: its process, 0 for nobody, and its session."""
+    """A place for a worker, and who sits there: its process, 0 for nobody, and its session.
+
+    ``before`` are the totals of its rings when it began.
+    """
 
     number: int
     slot: Slot
     pid: int = 0
     session: str = ""
+    before: tuple[int, int] = (0, 0)
     began: float = 0.0
     due: float = 0.0
     was_ready: bool = False
@@ -107,8 +113,8 @@ class Supervisor:
         self._is_ready = False
         self._reported: tuple[float, dict[str, int]] = (0.0, {})
 
-    def run(self) -> dict[str, int]:
-        """Run until SIGTERM or SIGINT; SIGHUP reads the filter again. Return what was counted.
+    def run(self) -> None:
+        """Run until SIGTERM or SIGINT, and say what was counted; SIGHUP reads the filter again.
 
         Raises:
             NetworkPipelineError: workers could not begin, or not publish all at the end.
@@ -127,11 +133,21 @@ class Supervisor:
                 _drain(here)
                 self._turn()
             signal.set_wakeup_fd(-1)
+        self._settle()
+        _log.info("network-agent ended: %s", _text(self.counts()))
         if self._failed:
             error = NetworkPipelineError("workers ended with errors, which they have said")
             error.exit_code = self._failed
             raise error
-        return self.counts()
+
+    def _settle(self) -> None:
+        """Count what is in the rings of workers that did not end in good order."""
+        waiting, dropped = self._rings.settle()
+        self._past["captured"] += waiting + dropped
+        self._past["kernel_dropped"] += dropped
+        self._past["lost"] += waiting
+        if waiting:
+            _log.error("%d frames are lost that no worker has read", waiting)
 
     def counts(self) -> dict[str, int]:
         """Return what all workers have counted, those before them too."""
@@ -172,8 +188,12 @@ class Supervisor:
             self._stop()
 
     def _stop(self) -> None:
+        """Have workers end; where one has died, its successor first reads what waits."""
         self._stopping_since = time.monotonic()
         self._notifier.send("STOPPING=1")
+        for seat in self._seats:
+            if not seat.pid and not self._failed:
+                self._start(seat)
         self._signal_all(signal.SIGTERM)
 
     def _reload(self) -> None:
@@ -197,14 +217,15 @@ class Supervisor:
     def _start(self, seat: _Seat) -> None:
         seat.session = agent.new_session()
         seat.slot.begin()
+        seat.before = self._rings.totals(seat.number)
         seat.began = time.monotonic()
-        # A signal that comes before the child has its own handlers waits until then.
-        signal.pthread_sigmask(signal.SIG_BLOCK, {*_SIGNALS, *_TO_WORKERS})
+        # A signal that comes before the child has handlers of its own waits until then.
+        signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
         parent = os.getpid()
         pid = os.fork()
         if pid == 0:
             self._become_worker(seat, parent)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_SIGNALS, *_TO_WORKERS})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
         seat.pid = pid
         _log.info("worker %d is process %d, session %s", seat.number, pid, seat.session)
 
@@ -216,11 +237,8 @@ class Supervisor:
             for number in (signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # they are for the supervisor
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for number in _TO_WORKERS:
-                signal.signal(number, lambda *_: os._exit(0))  # nothing was read yet
             self._rings.close(but=seat.number)
             privileges.end_with_parent(signal.SIGTERM)
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, {*_SIGNALS, *_TO_WORKERS})
             if os.getppid() == parent:
                 code = self._run_worker(self._rings.of(seat.number), seat.slot, seat.session)
         finally:
@@ -236,12 +254,11 @@ class Supervisor:
 
     def _note_end(self, seat: _Seat, code: int) -> None:
         """Count what a worker did, and decide what comes after it."""
-        counts = seat.slot.counts()
+        counts = self._settled(seat)
         lost = counts["captured"] - sum(counts[name] for name in _OUTCOMES)
         self._past.update(counts)
         self._past["lost"] += lost
-        text = " ".join(f"{name}={count}" for name, count in counts.items())
-        _log.info("worker %d is done, session %s: %s", seat.number, seat.session, text)
+        _log.info("worker %d is done, session %s: %s", seat.number, seat.session, _text(counts))
         if lost:
             _log.error("%d frames are lost with worker %d", lost, seat.number)
         if code and self._sessions:
@@ -255,6 +272,14 @@ class Supervisor:
             self._stop()
         elif not self._is_stopping and (code or not self._taking_up):
             self._put_off(seat, code)
+
+    def _settled(self, seat: _Seat) -> dict[str, int]:
+        """Return what a worker has counted, and what it had read and was killed before it could."""
+        read, dropped = (
+            now - before
+            for now, before in zip(self._rings.totals(seat.number), seat.before, strict=True)
+        )
+        return {**seat.slot.counts(), "captured": read + dropped, "kernel_dropped": dropped}
 
     def _put_off(self, seat: _Seat, code: int) -> None:
         """Let the successor of a worker that died wait, longer each time it does."""
@@ -316,9 +341,12 @@ class Supervisor:
         if now - before < INTERVAL_SECONDS or counts == last:
             return
         pace = (counts.get("captured", 0) - last.get("captured", 0)) / (now - before)
-        text = " ".join(f"{name}={count:,}" for name, count in counts.items())
-        _log.info("network-agent: %s (%s captured/s)", text, f"{pace:,.0f}")
+        _log.info("network-agent: %s (%s captured/s)", _text(counts), f"{pace:,.0f}")
         self._reported = (now, counts)
+
+
+def _text(counts: Mapping[str, int]) -> str:
+    return " ".join(f"{name}={count}" for name, count in counts.items())
 
 
 def _drain(sock: socket.socket) -> None:

@@ -77,4 +77,5 @@ def _stop_on_signals(leave: Callable[[], None]) -> threading.Event:
 
     for number in (signal.SIGTERM, signal.SIGUSR1):
         signal.signal(number, on_signal)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGTERM, signal.SIGUSR1))
     return stop

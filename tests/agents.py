@@ -47,6 +47,11 @@ class Agent(Part):
         found = re.findall(r"worker (\d+) is process (\d+)", self.said())
         return list({number: int(pid) for number, pid in found}.values())
 
+    def counts(self) -> dict[str, int]:
+        """Return what it said at its end that it counted."""
+        [text] = re.findall(r"network-agent ended: (.*)$", self.said(), re.MULTILINE)
+        return {name: int(count) for name, count in (each.split("=") for each in text.split())}
+
     def sessions(self) -> list[str]:
         return re.findall(r"is process \d+, session (\S+)", self.said())
 

@@ -125,10 +125,22 @@ def test_a_killed_worker_has_a_successor_and_what_waits_is_not_lost(
     assert counts == counted(captured=sent, published=sent - lost, lost=lost, restarts=2)
     rows = site.rows(sent - lost)
     assert sent - lost <= len(rows) <= sent
-    assert [account.state for account in site.accounts()].count("killed") == 2
     assert sum(account.died for account in site.accounts()) == sent - len(rows)
     assert set(agent.sessions()) >= {row["session"] for row in rows}
     assert agent.said().count("was killed by signal 9; the next begins in") == 2
+
+
+def test_what_a_worker_killed_at_the_end_had_not_read_is_counted(site: Site, cable: Cable) -> None:
+    agent = site.agent("--device", "veth0", "--protocols", "udp", "--workers", "1")
+    agent.await_capture()
+    [worker] = agent.workers
+    os.kill(worker, signal.SIGSTOP)
+    sent = send_flows(cable[0], 10)
+    agent.signal(signal.SIGTERM)
+    os.kill(worker, signal.SIGKILL)
+    assert agent.wait() in (0, 1)  # 0 where a successor was begun before it was asked to end
+    counts = agent.counts()
+    assert counts["captured"] == sent == counts["published"] + counts["lost"]
 
 
 def test_killed_under_load_everything_is_a_row_or_counted(site: Site, cable: Cable) -> None:
@@ -151,7 +163,6 @@ def test_killed_under_load_everything_is_a_row_or_counted(site: Site, cable: Cab
     rows = site.rows(counts["published"])
     assert counts["published"] <= len(rows) <= counts["published"] + counts["lost"]
     assert len({(row["session"], row["frame_number"]) for row in rows}) == len(rows)
-    assert [account.state for account in site.accounts()].count("killed") == 3
     numbered = counts["captured"] - counts["kernel_dropped"]
     assert sum(account.died for account in site.accounts()) == numbered - len(rows)
 
@@ -255,7 +266,8 @@ def test_one_flow_in_some_is_published_and_the_others_are_counted(site: Site, ca
     assert counts == counted(captured=sent, published=published, not_sampled=sent - published)
     assert 200 < published < 800
     rows = site.rows(published)
-    assert set(Counter(row["udp_sport"] for row in rows).values()) == {10}
+    by_port = Counter(row["udp_sport"] for row in rows)  # which may be given again
+    assert all(count % 10 == 0 for count in by_port.values())
     assert {(row["raw_load"], row["raw_len"]) for row in rows} == {("0000", "8")}
 
 

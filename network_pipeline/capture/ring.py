@@ -124,9 +124,7 @@ class Ring:
         They are void when it is called again. After :meth:`stop` it waits for the block that the
         kernel has not given over yet; no frames are then the end.
         """
-        if self._block_of:
-            self._block_of.give_back()
-            self._block_of = None
+        self._give_back()
         if self._has_left:
             return NO_FRAMES
         if self._ends is not None:
@@ -167,14 +165,23 @@ class Ring:
         return sum(sock.freezes for sock in self._sockets)
 
     def _rest(self, ends: float) -> FrameBatch:
-        while (batch := self._next()) is None:
-            if self._is_complete() or all(sock.is_drained() for sock in self._sockets):
-                return NO_FRAMES
-            if time.monotonic() > ends:
+        """Return the next frames; none only where there will be no more."""
+        while not (batch := self._next()):
+            if batch is not None:  # none of its flows is sampled
+                self._give_back()
+            elif self._is_complete() or all(sock.is_drained() for sock in self._sockets):
+                break
+            elif time.monotonic() > ends:
                 _log.error("the kernel keeps a block back; the frames in it are not counted")
-                return NO_FRAMES
-            self._poll.poll(_POLL_MS)
-        return batch
+                break
+            else:
+                self._poll.poll(_POLL_MS)
+        return batch or NO_FRAMES
+
+    def _give_back(self) -> None:
+        if self._block_of:
+            self._block_of.give_back()
+            self._block_of = None
 
     def _next(self) -> FrameBatch | None:
         """Take the next block, of each ring in its turn."""

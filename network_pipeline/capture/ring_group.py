@@ -114,6 +114,27 @@ class RingGroup:
         self._open_rings(device, [spares.pop() for _ in self._rings])
         _log.warning("device %s is there again", device)
 
+    def totals(self, worker: int) -> tuple[int, int]:
+        """Return how many frames were read of a worker's rings, and how many dropped there."""
+        rings = self._rings[worker]
+        return sum(ring.read for ring in rings), sum(ring.dropped for ring in rings)
+
+    def settle(self) -> tuple[int, int]:
+        """Take no more frames in, once all readers have ended.
+
+        Returns:
+            How many frames wait and will be read by nobody, and how many the kernel dropped since
+            anybody asked.
+        """
+        waiting = dropped = 0
+        for ring in itertools.chain(*self._rings):
+            ring.refuse()
+            before = ring.dropped
+            ring.count()
+            waiting += ring.waiting
+            dropped += ring.dropped - before
+        return waiting, dropped
+
     def close(self, but: int | None = None) -> None:
         """Close all rings but those of one worker, and the spare sockets."""
         for worker, rings in enumerate(self._rings):

@@ -8,8 +8,8 @@ A block holds what is worth a batch: it is closed by its bytes or by time. It be
 :class:`~network_pipeline.frames.FrameBatch` whose buffer is the block itself: nothing is copied.
 
 What was taken is noted in *cells*, which may lie in memory that processes share: where a process
-that reads a ring was killed, another goes on behind the last block that it took, and what the
-kernel counted is not lost. A block is noted as taken before it is looked at, so none is read twice.
+that reads a ring was killed, another goes on behind the last block that it took, and its frames are
+still counted. A block is noted as taken before it is looked at, so none is read twice.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from network_pipeline.settings import RingSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Cells of a ring: blocks taken, frames in them, frames that the kernel counted, frames that it
-#: dropped, and how often it found no free block.
-CELLS = 5
-_TAKEN, _READ, _COUNTED, _DROPPED, _FREEZES = range(CELLS)
+#: Cells of a ring: blocks taken; frames in them, one for an even number of blocks and one for an
+#: odd; frames that the kernel counted, those that it dropped, how often it found no free block.
+CELLS = 6
+_TAKEN, _READ, _READ_ODD, _COUNTED, _DROPPED, _FREEZES = range(CELLS)
 
 # linux/if_packet.h, linux/net_tstamp.h
 _PACKET_RX_RING = 5
@@ -180,8 +180,10 @@ class RingSocket:
         if not self._words[head + _BLOCK_STATUS] & _STATUS_USER:
             return None
         count = self._words[head + _FRAMES]
-        self._cells[_READ] += count
-        self._cells[_TAKEN] += 1
+        # Two numbers change with one store: whoever is killed here leaves both or none.
+        read, taken = self.read, self._cells[_TAKEN] + 1
+        self._cells[_READ + taken % 2] = read + count
+        self._cells[_TAKEN] = taken
         return self._batch(place, count, self._words[head + _FIRST_FRAME], number)
 
     def give_back(self) -> None:
@@ -200,8 +202,17 @@ class RingSocket:
     def is_drained(self) -> bool:
         """Return whether all frames that the kernel put into the ring were taken."""
         self.count()
-        cells = self._cells
-        return cells[_READ] >= cells[_COUNTED] - cells[_DROPPED]
+        return self.waiting <= 0
+
+    @property
+    def waiting(self) -> int:
+        """How many frames in the ring were not taken, as of the last :meth:`count`."""
+        return self._cells[_COUNTED] - self._cells[_DROPPED] - self.read
+
+    @property
+    def read(self) -> int:
+        """How many frames were taken."""
+        return self._cells[_READ + self._cells[_TAKEN] % 2]
 
     def count(self) -> None:
         """Ask the kernel for its counts, which then begin at zero again, and add them to ours."""

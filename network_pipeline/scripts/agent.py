@@ -81,10 +81,7 @@ def _run(values: cli.Values) -> None:
     notifier = Notifier(settings.notify_socket(settings.environment()))
     supervisor = Supervisor(rings, slots, run_worker, filters=filters, notifier=notifier,
                             sessions=work.sessions)  # fmt: skip
-    counts = supervisor.run()
-    _log.info(
-        "network-agent ended: %s", " ".join(f"{name}={count}" for name, count in counts.items())
-    )
+    supervisor.run()
 
 
 def _filters(
