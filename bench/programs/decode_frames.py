@@ -2,8 +2,12 @@
 
 import sys
 
+from network_pipeline import settings
 from network_pipeline.capture.pcap import CaptureFile
-from network_pipeline.decode.columnar import decode_batch
+
+settings.keep_freed_memory()
+
+from network_pipeline.decode.columnar import decode_batch  # noqa: E402  as the commands do
 
 with CaptureFile(sys.argv[1]) as capture:
     rows = (decode_batch(batch, source="bench", session=capture.session) for batch in capture)

@@ -14,8 +14,9 @@ import numpy as np
 
 from network_pipeline.capture.byte_stream import ByteStream, StreamDamage
 
-#: Small enough for the processor's caches, large enough for thousands of frames.
-WINDOW_BYTES = 4 * 1024 * 1024
+#: Small enough for a processor's last cache, large enough that what a batch costs by itself is
+#: little beside its frames.
+WINDOW_BYTES = 6 * 1024 * 1024
 
 #: A slow pipe's bytes wait at most this long for more.
 PATIENCE_S = 1.0

@@ -1,7 +1,7 @@
 cimport cython
-from libc.stdint cimport int64_t, uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-cdef int _NUMBER_BYTES, _NUMBER, _TIME, _PLAIN, _HEX
+cdef int _NUMBER_BYTES, _NUMBER8, _NUMBER16, _NUMBER32, _NUMBER64, _TIME, _PLAIN, _HEX
 cdef const uint8_t[::1] _DIGITS
 cdef uint8_t _COMMA, _NEWLINE, _QUOTE
 cdef int64_t _DAY_NS, _SECOND_NS
@@ -11,7 +11,10 @@ cdef class Lines:
     cdef const int64_t[:, ::1] runs
     cdef const int64_t[:, ::1] cells
     cdef const uint8_t[:, ::1] present
-    cdef const uint64_t[:, ::1] numbers
+    cdef const uint8_t[:, ::1] numbers8
+    cdef const uint16_t[:, ::1] numbers16
+    cdef const uint32_t[:, ::1] numbers32
+    cdef const uint64_t[:, ::1] numbers64
     cdef const int64_t[:, ::1] places
     cdef const uint8_t[::1] data
     cdef uint8_t[::1] out
@@ -23,7 +26,7 @@ cdef class Lines:
     cdef int _run(self, int64_t first, int64_t last, int64_t row) except -1 nogil
     @cython.locals(used=int64_t)
     cdef int _commas(self, int64_t count) except -1 nogil
-    @cython.locals(begin=int64_t, end=int64_t)
+    @cython.locals(value=uint64_t, begin=int64_t, end=int64_t)
     cdef int _cell(self, int kind, int64_t place, int64_t row) except -1 nogil
     @cython.locals(size=int, limit=uint64_t)
     cdef int _number(self, uint64_t value) except -1 nogil

@@ -9,6 +9,7 @@ a quote; line breaks are not looked for, since no value may hold one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if not TYPE_CHECKING:
@@ -16,19 +17,25 @@ if not TYPE_CHECKING:
 else:
     from cython import nogil
 
-#: Kinds of cells; a plain text is never quoted.
-NUMBER: Final = 1
-TIME: Final = 2
-PLAIN: Final = 3
-TEXT: Final = 4
-HEX: Final = 5
+#: Kinds of cells: numbers by their bits come first; a plain text is never quoted.
+NUMBER8: Final = 1
+NUMBER16: Final = 2
+NUMBER32: Final = 3
+NUMBER64: Final = 4
+TIME: Final = 5
+PLAIN: Final = 6
+TEXT: Final = 7
+HEX: Final = 8
 
 #: Most bytes of a number and of a time.
 NUMBER_BYTES: Final = 20
 TIME_BYTES: Final = 30
 
 _NUMBER_BYTES = NUMBER_BYTES
-_NUMBER = NUMBER
+_NUMBER8 = NUMBER8
+_NUMBER16 = NUMBER16
+_NUMBER32 = NUMBER32
+_NUMBER64 = NUMBER64
 _TIME = TIME
 _PLAIN = PLAIN
 _HEX = HEX
@@ -46,9 +53,9 @@ class Lines:
     """Lines that grow from front to back: ``used`` bytes of ``out`` are written.
 
     A row of ``runs`` is the row of ``present`` that says where they have values, the first column
-    and the one behind the last. A row of ``cells`` is a column's kind and its row in ``numbers``,
-    or in ``places``: times, and where texts begin and end in ``data``. Callers make ``out`` large
-    enough.
+    and the one behind the last. A row of ``cells`` is a column's kind and its row in the numbers of
+    so many bits, or in ``places``: times, and where texts begin and end in ``data``. Callers make
+    ``out`` large enough.
     """
 
     def __init__(
@@ -56,7 +63,7 @@ class Lines:
         runs: memoryview,
         cells: memoryview,
         present: memoryview,
-        numbers: memoryview,
+        numbers: Sequence[memoryview],
         places: memoryview,
         data: memoryview,
         out: memoryview,
@@ -64,7 +71,7 @@ class Lines:
         self.runs = runs
         self.cells = cells
         self.present = present
-        self.numbers = numbers
+        self.numbers8, self.numbers16, self.numbers32, self.numbers64 = numbers
         self.places = places
         self.data = data
         self.out = out
@@ -98,8 +105,16 @@ class Lines:
         return 0
 
     def _cell(self, kind: int, place: int, row: int) -> int:
-        if kind == _NUMBER:
-            return self._number(self.numbers[place, row])
+        if kind <= _NUMBER64:
+            if kind == _NUMBER16:
+                value = self.numbers16[place, row]
+            elif kind == _NUMBER8:
+                value = self.numbers8[place, row]
+            elif kind == _NUMBER32:
+                value = self.numbers32[place, row]
+            else:
+                value = self.numbers64[place, row]
+            return self._number(value)
         if kind == _TIME:
             return self._time(self.places[place, row])
         begin = self.places[place, row]

@@ -1,8 +1,7 @@
 """Record batches as lines of CSV: cell by cell the text that :mod:`.flatten` makes of dicts.
 
 The loop over cells is compiled (:mod:`.csv_cells`): columns go into it as they lie in Arrow's
-memory, texts and bytes behind one another, numbers widened to 64 bits. That took a quarter of the
-time of polars.
+memory, texts and bytes behind one another. That took a quarter of the time of polars.
 """
 
 from __future__ import annotations
@@ -24,7 +23,16 @@ _KINDS = {
     "ipv6": csv_cells.PLAIN,
     "string": csv_cells.TEXT,
     "timestamp[ns, UTC]": csv_cells.TIME,
-    **dict.fromkeys(INTEGER_LIMITS, csv_cells.NUMBER),
+    "uint8": csv_cells.NUMBER8,
+    "uint16": csv_cells.NUMBER16,
+    "uint32": csv_cells.NUMBER32,
+    "uint64": csv_cells.NUMBER64,
+}
+_DTYPES: dict[str, type[np.generic]] = {
+    "uint8": np.uint8,
+    "uint16": np.uint16,
+    "uint32": np.uint32,
+    "uint64": np.uint64,
 }
 _DIGITS = {kind: len(str(limit)) for kind, limit in INTEGER_LIMITS.items()}
 
@@ -46,7 +54,7 @@ class _Cells:
         self._runs: list[tuple[int, int, int]] = []
         self._present: list[NDArray[np.uint8]] = []
         self._present_of: dict[tuple[int, bytes], int] = {}
-        self._numbers: list[NDArray[Any]] = []
+        self._numbers: dict[str, list[NDArray[Any]]] = {kind: [] for kind in INTEGER_LIMITS}
         self._places: list[NDArray[np.int64]] = []
         self._data: list[NDArray[np.uint8]] = []
         self._data_bytes = 0
@@ -61,9 +69,9 @@ class _Cells:
         if isinstance(array, pa.DictionaryArray):
             array = array.dictionary_decode()
         cell = _KINDS[kind]
-        if cell == csv_cells.NUMBER:
-            self._cells.append((cell, len(self._numbers)))
-            self._numbers.append(self._values(array, kind))
+        if kind in self._numbers:
+            self._cells.append((cell, len(self._numbers[kind])))
+            self._numbers[kind].append(self._values(array, kind))
             self._most_bytes += self._rows * _DIGITS[kind]
             return
         self._cells.append((cell, len(self._places)))
@@ -81,7 +89,7 @@ class _Cells:
             np.array(self._runs, np.int64).data,
             np.array(self._cells, np.int64).data,
             _matrix(self._present, rows, np.uint8).data,
-            _matrix(self._numbers, rows, np.uint64).data,
+            [_matrix(each, rows, _DTYPES[kind]).data for kind, each in self._numbers.items()],
             _matrix(self._places, rows + 1, np.int64).data,
             np.concatenate([np.zeros(0, np.uint8), *self._data]).data,
             out.data,

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 from network_pipeline.dataset import csv_text
 from network_pipeline.dataset.writers import HEADER, errors_of, sync_directory
 from network_pipeline.errors import UsageError
-from network_pipeline.schema import COLUMNS, SCHEMA_VERSION, arrow_schema
+from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
 
 #: Rows of one group of a Parquet file.
 GROUP_ROWS = 65_536
@@ -28,6 +28,7 @@ GROUP_ROWS = 65_536
 _MOST_WAITING = 256
 
 _HEX = [column.name for column in COLUMNS if column.type == "hex"]
+_INTERFACE = "frame_interface"
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.9fZ"
 
 #: Columns that hardly ever have a value twice, or whose values differ little from one another.
@@ -154,10 +155,11 @@ class ParquetExport(Export):
     def _begin(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(
             file,
-            _plain_schema(arrow_schema()),
+            _steady_schema(),
             compression="zstd",
             use_dictionary=_REPEATING,
             write_statistics=_SEARCHED,
+            store_schema=False,  # who reads the file gets texts, not dictionaries
         )
 
     def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
@@ -174,7 +176,10 @@ class ParquetExport(Export):
     def _write_groups(self, least_rows: int) -> None:
         if not self._waiting:
             return
-        rows = pa.concat_tables(map(_plain, self._waiting))
+        steady = _steady_schema()
+        rows = pa.concat_tables(
+            pa.Table.from_batches([batch]).cast(steady) for batch in self._waiting
+        )
         while rows.num_rows >= least_rows:
             self._writer.write_table(rows.slice(0, GROUP_ROWS).combine_chunks())
             rows = rows.slice(GROUP_ROWS)
@@ -210,5 +215,16 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.Table:
-    """Return the rows with plain columns: dictionaries depend on how rows were batched."""
+    """Return the rows with plain columns instead of dictionaries."""
     return pa.Table.from_batches([batch]).cast(_plain_schema(batch.schema))
+
+
+def _steady_schema() -> pa.Schema:
+    """Return the columns as they are written, of which only the interfaces are plain texts.
+
+    Their dictionary depends on how rows were batched. That of errors is always the same, and those
+    of source and session hold what their rows do, in its order.
+    """
+    schema = arrow_schema()
+    place = COLUMN_NAMES.index(_INTERFACE)
+    return schema.set(place, schema.field(place).with_type(pa.string()))

@@ -21,29 +21,32 @@ class Assembly:
 
     def __init__(self, places: NDArray[np.int32]) -> None:
         self.rows = places.shape[1]
-        present = places >= 0
-        self._counts = np.count_nonzero(present, axis=1).tolist()
-        self._bitmaps = np.packbits(present, axis=1, bitorder="little")
+        bitmaps = np.packbits(places >= 0, axis=1, bitorder="little")
+        self._counts: list[int] = np.bitwise_count(bitmaps).sum(axis=1, dtype=np.int64).tolist()
+        self._bitmaps = [
+            _buffer(bitmap) if 0 < count < self.rows else None
+            for bitmap, count in zip(bitmaps, self._counts, strict=True)
+        ]
+        self._absent: dict[pa.DataType, pa.Array[Any]] = {}
         self._zeros = _buffer(filled((self.rows + 1,), np.uint64, 0))
 
     def count(self, place: int) -> int:
         """Return how many rows have a place."""
-        return int(self._counts[place])
+        return self._counts[place]
 
     def absent(self, kind: pa.DataType) -> pa.Array[Any]:
         """Return an array of a number, text or bytes type that is all null."""
-        buffers: list[pa.Buffer | None] = [self._zeros, self._zeros]
-        if kind in (pa.string(), pa.binary()):
-            buffers.append(self._zeros)
-        return pa.Array.from_buffers(kind, self.rows, buffers, self.rows)
+        if kind not in self._absent:
+            buffers = [self._zeros] * (3 if kind in (pa.string(), pa.binary()) else 2)
+            self._absent[kind] = pa.Array.from_buffers(kind, self.rows, buffers, self.rows)
+        return self._absent[kind]
 
     def of_place(self, place: int, kind: pa.DataType, *values: _Array) -> pa.Array[Any]:
         """Return numbers, or offsets and bytes of texts; null in rows without the place."""
-        count = self.count(place)
+        count = self._counts[place]
         if count == 0:
             return self.absent(kind)
-        bitmap = _buffer(self._bitmaps[place]) if count < self.rows else None
-        buffers = [bitmap, *map(_buffer, values)]
+        buffers = [self._bitmaps[place], *map(_buffer, values)]
         return pa.Array.from_buffers(kind, self.rows, buffers, self.rows - count)
 
     def of_rows(

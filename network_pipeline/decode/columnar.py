@@ -6,11 +6,13 @@ field is a new row there and nothing else. Rows equal those of :mod:`.nested`, w
 what becomes of malformed frames.
 
 Nothing is raised, whatever the bytes of the frames are; nothing is read outside of them, so that a
-row never depends on its neighbours. The loops release the GIL.
+row never depends on its neighbours. The loops release the GIL. A process that decodes many batches
+is faster after :func:`network_pipeline.settings.keep_freed_memory`.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from functools import partial
 from typing import Any, Final, NamedTuple
@@ -24,7 +26,7 @@ from network_pipeline.decode import dns_reader, gather, layers, text
 from network_pipeline.decode.assembly import Assembly, filled, memory, offsets_of
 from network_pipeline.decode.options import MOST_BLOCKS_TEXT
 from network_pipeline.decode.places import ERRORS, LAYERS, PLACES, SPANS, error
-from network_pipeline.decode.written import IPV4_BYTES, IPV6_BYTES, MAC_BYTES, Text
+from network_pipeline.decode.written import Text
 from network_pipeline.frames import NO_TIME, FrameBatch
 
 #: Whether the loops run as machine code, or as Python with the same results.
@@ -41,13 +43,11 @@ _DNS, _DNS_QUESTION, _DNS_ANSWERS, _TCP_SACK, _TCP_PAYLOAD_LEN = map(
     PLACES.index, ("dns", "dns_question", "dns_answers", "tcp_sack", "tcp_payload_len")
 )
 
-#: The dtypes of numbers in headers, and most bytes of an address of so many bytes.
-_NUMBERS: dict[str, type[np.generic]] = {
-    "uint8": np.uint8,
-    "uint16": np.uint16,
-    "uint32": np.uint32,
-}
-_ADDRESSES = {4: IPV4_BYTES, 6: MAC_BYTES, 16: IPV6_BYTES}
+#: The types of numbers in headers, and the loops for addresses of so many bytes.
+_KINDS = ("uint8", "uint16", "uint32")
+_DTYPES: tuple[type[np.generic], ...] = (np.uint8, np.uint16, np.uint32)
+_TYPES = (pa.uint8(), pa.uint16(), pa.uint32())
+_ADDRESS_LOOPS = {4: gather.ipv4s, 6: gather.macs, 16: gather.ipv6s}
 
 #: By its number: where the text of an error is in their list.
 _ERROR_TEXTS = list(ERRORS.values())
@@ -98,12 +98,17 @@ def decode_batch(
         **_dns_columns(texts, assembly),
         **_span_columns(located, assembly, payload_bytes, payload_key),
     }
-    arrow_schema = schema.arrow_schema()
     arrays = [
-        columns[field.name] if field.name in columns else assembly.absent(field.type)
-        for field in arrow_schema
+        columns[name] if name in columns else assembly.absent(kind) for name, kind in _types()
     ]
-    return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema)
+    return pa.RecordBatch.from_arrays(arrays, schema=schema.arrow_schema())
+
+
+@functools.cache
+def _types() -> list[tuple[str, pa.DataType]]:
+    """Return the names and types of all columns; pyarrow makes them anew whenever it is asked."""
+    arrow_schema = schema.arrow_schema()
+    return list(zip(arrow_schema.names, arrow_schema.types, strict=True))
 
 
 def locate(batch: FrameBatch) -> _Located:
@@ -117,7 +122,7 @@ def locate(batch: FrameBatch) -> _Located:
     located = _Located(
         data,
         places=filled((len(PLACES), rows), np.int32, -1),
-        ends=filled((len(SPANS), rows), np.int32, 0),
+        ends=filled((len(SPANS), rows), np.int32, -1),
         payload_lens=filled((rows,), np.uint32, 0),
         errors=filled((rows,), np.uint8, 0),
     )
@@ -167,51 +172,70 @@ def _frame_columns(batch: FrameBatch, errors: NDArray[np.uint8], assembly: Assem
 # -- fixed fields ----------------------------------------------------------------------------------
 
 
-def _fixed(column: schema.Column, field: schema.Field) -> tuple[str, int, schema.Field]:
-    return column.name, PLACES.index(field.place or column.layer), field
+class _Fixed(NamedTuple):
+    """A column that is a fixed field; ``kind`` of a number is its type's place in a list."""
+
+    name: str
+    place: int
+    field: schema.Field
+    kind: int
 
 
-#: Name, place and field of all columns that are a fixed field, by type of numbers and of addresses.
-_NUMBER_FIELDS = {
-    kind: [
-        _fixed(column, column.field)
-        for column in schema.COLUMNS
-        if column.field and column.type == kind
-    ]
-    for kind in _NUMBERS
-}
-_ADDRESS_FIELDS = [
-    _fixed(column, column.field)
+_FIXED = [
+    _Fixed(
+        column.name,
+        PLACES.index(column.field.place or column.layer),
+        column.field,
+        _KINDS.index(column.type) if column.type in _KINDS else -1,
+    )
     for column in schema.COLUMNS
-    if column.field and column.type not in _NUMBERS
+    if column.field
 ]
+_NUMBERS = sorted((fixed for fixed in _FIXED if fixed.kind >= 0), key=lambda each: each.place)
+_ADDRESSES = [fixed for fixed in _FIXED if fixed.kind < 0]
 
 
 def _number_columns(located: _Located, assembly: Assembly) -> _Columns:
-    columns: _Columns = {}
-    for kind, dtype in _NUMBERS.items():
-        fields = [fixed for fixed in _NUMBER_FIELDS[kind] if assembly.count(fixed[1])]
-        if not fields:
-            continue
-        rules = np.array([(place, *field[:4]) for _, place, field in fields], np.int64)
-        values = filled((len(fields), assembly.rows), dtype, 0)
-        gather.numbers(located.data, located.places.data, assembly.rows, rules.data, values.data)
-        for (name, place, _), row in zip(fields, values, strict=True):
-            columns[name] = assembly.of_place(place, pa.from_numpy_dtype(np.dtype(dtype)), row)
-    return columns
+    """Return the columns of the places that any row has: those of a type are one array's rows."""
+    fields: tuple[list[_Fixed], ...] = ([], [], [])
+    rules = []
+    for fixed in _NUMBERS:
+        if assembly.count(fixed.place):
+            rules.append((fixed.place, *fixed.field[:4], fixed.kind, len(fields[fixed.kind])))
+            fields[fixed.kind].append(fixed)
+    values = [
+        filled((len(each), assembly.rows), dtype, 0)
+        for each, dtype in zip(fields, _DTYPES, strict=True)
+    ]
+    gather.numbers(
+        located.data,
+        located.places.data,
+        assembly.rows,
+        np.array(rules, np.int64).reshape(-1, gather.RULE_NUMBERS).data,
+        memory((2, gather.ROWS_AT_ONCE), np.int32).data,
+        *(each.data for each in values),
+    )
+    return {
+        fixed.name: assembly.of_place(fixed.place, kind, row)
+        for kind, each, rows in zip(_TYPES, fields, values, strict=True)
+        for fixed, row in zip(each, rows, strict=True)
+    }
 
 
 def _address_columns(located: _Located, assembly: Assembly) -> _Columns:
     columns: _Columns = {}
-    for name, place, field in _ADDRESS_FIELDS:
-        written = memory((assembly.count(place) * _ADDRESSES[field.width],), np.uint8)
-        if len(written) == 0:
+    for name, place, field, _ in _ADDRESSES:
+        count = assembly.count(place)
+        if count == 0:
             continue
-        offsets = filled((assembly.rows + 1,), np.int32, 0)
-        places = located.places[place]
-        out = Text(written.data)
-        gather.addresses(located.data, places.data, field.offset, field.width, out, offsets.data)
-        columns[name] = assembly.of_place(place, pa.string(), offsets, written[: out.used])
+        written = memory((count * gather.MOST_ADDRESS_TEXT[field.width],), np.uint8)
+        offsets = memory((assembly.rows + 1,), np.int32)
+        offsets[0] = 0
+        write = _ADDRESS_LOOPS[field.width]
+        used = write(
+            located.data, located.places[place].data, field.offset, written.data, offsets.data
+        )
+        columns[name] = assembly.of_place(place, pa.string(), offsets, written[:used])
     return columns
 
 
@@ -283,9 +307,7 @@ def _dns_columns(found: _Texts, assembly: Assembly) -> _Columns:
 def _span_columns(
     located: _Located, assembly: Assembly, payload_bytes: int | None, payload_key: bytes | None
 ) -> _Columns:
-    sizes = np.where(
-        located.places[-len(SPANS) :] >= 0, located.ends - located.places[-len(SPANS) :], 0
-    )
+    sizes = located.ends - located.places[-len(SPANS) :]
     columns = {
         "ip_options": _copied(located, assembly, _IP_OPTIONS, sizes[_IP_OPTIONS]),
         "tcp_options_raw": _copied(located, assembly, _TCP_OPTIONS, sizes[_TCP_OPTIONS]),
@@ -302,6 +324,8 @@ def _span_columns(
 def _copied(
     located: _Located, assembly: Assembly, place: int, sizes: NDArray[np.int32]
 ) -> pa.Array[Any]:
+    if assembly.count(place) == 0:
+        return assembly.absent(pa.binary())
     offsets = offsets_of(sizes)
     copied = memory((int(offsets[-1]),), np.uint8)
     gather.spans(located.data, located.places[place].data, offsets.data, copied.data)

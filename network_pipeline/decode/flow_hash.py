@@ -31,6 +31,9 @@ _PROTOCOL = [("ip", 9), ("ipv6_proto", 0)]
 _FRAGMENT = [("ip", 6)]
 _FRAGMENT_MASK = 0x3FFF  # RFC 791: more fragments, and the offset
 
+#: Which of the arrays of :func:`gather.numbers` has 32 bits.
+_WIDE = 2
+
 # MurmurHash3's finalizer (Appleby, public domain), in which every bit reaches all 64.
 _FACTORS = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 _SHIFT = np.uint64(33)
@@ -43,10 +46,21 @@ def flow_hashes(batch: FrameBatch) -> _Numbers:
 
     def read(alternatives: list[tuple[str, int]], width: int) -> _Numbers:
         """Return what is in the one of these places that a frame has, else 0."""
-        rules = [(PLACES.index(place), at, width, 0, 0xFFFFFFFF) for place, at in alternatives]
+        rules = [
+            (PLACES.index(place), at, width, 0, 0xFFFFFFFF, _WIDE, row)
+            for row, (place, at) in enumerate(alternatives)
+        ]
         values = np.zeros((len(rules), rows), np.uint32)
-        fields = np.array(rules, np.int64)
-        gather.numbers(located.data, located.places.data, rows, fields.data, values.data)
+        gather.numbers(
+            located.data,
+            located.places.data,
+            rows,
+            np.array(rules, np.int64).data,
+            np.empty((2, gather.ROWS_AT_ONCE), np.int32).data,
+            np.empty((0, rows), np.uint8).data,
+            np.empty((0, rows), np.uint16).data,
+            values.data,
+        )
         found: _Numbers = np.bitwise_or.reduce(values, axis=0).astype(np.uint64)
         return found
 

@@ -14,7 +14,6 @@ cdef class Text:
     @cython.locals(power=uint32_t)
     cpdef int number(self, uint32_t value) except -1 nogil
     cpdef int hex(self, const uint8_t[::1] data, int64_t at, int64_t end) except -1 nogil
-    cpdef int mac(self, const uint8_t[::1] data, int64_t at) except -1 nogil
     cpdef int ipv4(self, const uint8_t[::1] data, int64_t at) except -1 nogil
     @cython.locals(ends_dotted=cython.bint)
     cpdef int ipv6(self, const uint8_t[::1] data, int64_t at) except -1 nogil

@@ -5,17 +5,10 @@ The texts equal those of :mod:`.text`. Compiled, see :mod:`.interpreted`.
 
 from __future__ import annotations
 
-from typing import Final
-
 _DIGITS = b"0123456789abcdef"
 _ZERO = ord("0")
 _DOT = ord(".")
 _COLON = ord(":")
-
-#: Most bytes of one address.
-MAC_BYTES: Final = 17
-IPV4_BYTES: Final = 15
-IPV6_BYTES: Final = 45
 
 
 class Text:
@@ -64,19 +57,6 @@ class Text:
             self.data[used + 1] = _DIGITS[value & 15]
             used += 2
         self.used = used
-        return 0
-
-    def mac(self, data: memoryview, at: int) -> int:
-        """Write six bytes as ``aa:bb:cc:dd:ee:ff``."""
-        used = self.used
-        for place in range(at, at + 6):
-            value = data[place]
-            self.data[used] = _DIGITS[value >> 4]
-            self.data[used + 1] = _DIGITS[value & 15]
-            if place < at + 5:
-                self.data[used + 2] = _COLON
-            used += 3
-        self.used = used - 1
         return 0
 
     def ipv4(self, data: memoryview, at: int) -> int:

@@ -53,6 +53,7 @@ def execute(command: Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command with its arguments (default: those of the process); return its exit code."""
     parser = build_parser(command)
     given = parser.parse_args(arguments)
+    settings.keep_freed_memory()
     return run_guarded(command.name, lambda: _run(command, given))
 
 

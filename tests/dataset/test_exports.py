@@ -18,8 +18,9 @@ from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.decode.nested import decode
 from network_pipeline.errors import DatasetError, UsageError
 from network_pipeline.frames import Frame, FrameBatch, LinkType
-from network_pipeline.schema import COLUMN_NAMES, SCHEMA_VERSION
+from network_pipeline.schema import COLUMN_NAMES, SCHEMA_VERSION, arrow_schema
 from tests.decode import captures, samples
+from tests.decode.batches import batch_of
 
 SESSION = "5b1a2b1e-8d0e-4b53-9a55-7b1f2c3d4e5f"
 
@@ -107,6 +108,33 @@ def test_bytes_do_not_depend_on_how_rows_are_batched(
     assert written(tmp_path / name, batches(capture, 7)) == whole
 
 
+def _of_sessions(frames: list[Frame], size: int) -> list[pa.RecordBatch]:
+    """Return batches of so many frames at most, of two sessions and of devices that differ."""
+    named = [
+        frame._replace(interface=("eth1", None, "eth0", "wlan0")[frame.number // 3 % 4])
+        for frame in frames
+    ]
+    return [
+        decode_batch(batch_of(part[first : first + size]), source="edge", session=session)
+        for session, part in ((SESSION, named[:70]), (SESSION[::-1], named[70:]))
+        for first in range(0, len(part), size)
+    ]
+
+
+def test_parquet_of_many_sessions_and_devices_does_not_depend_on_batches(
+    tmp_path: Path, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(exports, "GROUP_ROWS", 50)
+    path = tmp_path / "x.parquet"
+    whole = written(path, _of_sessions(frames, 1000))
+    table = pq.read_table(path)
+    assert table["session"].to_pylist() == [SESSION] * 70 + [SESSION[::-1]] * (len(frames) - 70)
+    assert table["frame_interface"][2:5].to_pylist() == [None, None, None]
+    assert table["frame_interface"][:2].to_pylist() == ["eth1", "eth1"]
+    for size in (1, 7, 40):
+        assert written(path, _of_sessions(frames, size)) == whole
+
+
 def test_parquet_keeps_types_bytes_and_facts(tmp_path: Path, capture: Path) -> None:
     path = tmp_path / "x.parquet"
     with exports.export(path) as export:
@@ -115,9 +143,10 @@ def test_parquet_keeps_types_bytes_and_facts(tmp_path: Path, capture: Path) -> N
         export.facts["source"] = "edge"
     table = pq.read_table(path)
     assert table.column_names == list(COLUMN_NAMES)
-    assert table.schema.field("tcp_seq").type == pa.uint32()
-    assert table.schema.field("raw_load").type == pa.binary()
-    assert table.schema.field("frame_time").type == pa.timestamp("ns", "UTC")
+    dictionary = pa.dictionary(pa.int32(), pa.string())
+    assert table.schema.types == [
+        pa.string() if kind == dictionary else kind for kind in arrow_schema().types
+    ]
     assert table.num_rows == sum(batch.num_rows for batch in batches(capture))
     metadata = pq.read_metadata(path).metadata
     assert (metadata[b"schema"], metadata[b"source"]) == (SCHEMA_VERSION.encode(), b"edge")
