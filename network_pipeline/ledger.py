@@ -19,7 +19,7 @@ import json
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from network_pipeline.errors import DatasetError, MessageError
@@ -220,10 +220,16 @@ def parse_dataset(text: bytes) -> DatasetLedger:
 
 
 def newer(one: AgentLedger | None, other: AgentLedger | None) -> AgentLedger | None:
-    """Return the one that was written later; the first where they are equal."""
+    """Return the one that was written later; the first where they are equal.
+
+    An agent's heir may know an older one than the broker got: that it was killed is news anyway.
+    """
     if one is None or other is None:
         return one or other
-    return other if _age(other) > _age(one) else one
+    older, newest = (one, other) if _age(other) > _age(one) else (other, one)
+    if older.ended == KILLED and not newest.ended:
+        return replace(newest, ended=KILLED)
+    return newest
 
 
 def _age(ledger: AgentLedger) -> tuple[int, int, bool]:

@@ -1,9 +1,9 @@
 """What an agent says of its session, and of sessions whose agent died without a last word.
 
-Every ledger is kept in a file, ``SESSION.json``, before it is published; a lock shows that the
-session's agent lives. A file without one is what a killed agent left: the next agent on this host
-says in its place that it was killed. Files go away when what they say has been published, so a word
-may come twice, and none is missing.
+Every ledger is kept in a file, ``SESSION.json``, before it is published; the lock on
+``SESSION.lock`` shows that the session's agent lives. A file without a lock is what a killed agent
+left: the next agent on this host says in its place that it was killed. Files go away when what they
+say has been published, so a word may come twice, and none is missing.
 """
 
 from __future__ import annotations
@@ -123,12 +123,16 @@ class SessionBook:
         return directory / f"{self._newest.session}.json"
 
     def _left_over(self, directory: Path) -> Iterator[AgentLedger]:
-        for path in sorted(directory.glob("*.json")):
+        found_in = [*directory.glob("*.json"), *directory.glob("*.lock")]
+        for session in sorted({path.stem for path in found_in}):
+            path = directory / f"{session}.json"
             if not self._lock(path):
                 continue
             try:
                 found = ledger.parse_agent(path.read_bytes())
-            except (LedgerError, FileNotFoundError) as error:
+            except FileNotFoundError:  # its disk was full
+                found = AgentLedger(self._newest.source, session)
+            except LedgerError as error:
                 logger.warning("%s: left out: %s", path, error)
                 continue
             if not found.ended:

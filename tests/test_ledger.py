@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -68,6 +69,16 @@ def test_the_newest_word_of_an_agent_counts() -> None:
     assert ledger.newer(None, AGENT) is AGENT
     assert ledger.newer(AGENT, None) is AGENT
     assert ledger.newer(None, None) is None
+
+
+def test_a_killed_agent_said_more_than_its_heir_knows() -> None:
+    said = AgentLedger("lb1", "s", sequence=9, captured=50, last=50, lost=((7, 8),))
+    heirs = AgentLedger("lb1", "s", sequence=4, captured=20, last=20, ended="killed")
+    both = replace(said, ended="killed")
+    assert ledger.newer(said, heirs) == ledger.newer(heirs, said) == both
+    assert ledger.newer(both, heirs) == ledger.newer(heirs, both) == both
+    stopped = replace(said, sequence=10, ended="stopped")
+    assert ledger.newer(stopped, heirs) == ledger.newer(heirs, stopped) == stopped
 
 
 def test_the_latest_losses_are_kept() -> None:

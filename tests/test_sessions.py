@@ -140,6 +140,18 @@ def test_a_last_word_is_not_changed_by_others(tmp_path: Path) -> None:
     assert told(book(tmp_path, "next").start()[0]) == last
 
 
+def test_a_killed_agent_that_could_not_note_anything_is_known_as_killed(tmp_path: Path) -> None:
+    ours = book(tmp_path)
+    ours.start()
+    (tmp_path / "s.json").unlink(missing_ok=True)  # as on a full disk
+    ours.close(is_published=False)
+    heir = book(tmp_path, "next")
+    dead = told(heir.start()[0])
+    assert (dead.source, dead.session, dead.ended, dead.last) == ("lb1", "s", "killed", 0)
+    heir.close(is_published=True)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_damaged_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "x.json").write_text("{")
     assert book(tmp_path).start() == []

@@ -65,6 +65,8 @@ def dedupe(
 ) -> Copied:
     """Copy the rows of the inputs to ``output``, of each frame the first one.
 
+    Of an input that is not there its ledger is taken.
+
     Raises:
         UsageError: the files are not all CSV or all Parquet, or a processor writes the output.
         DatasetError: an input holds what is no row, or a file cannot be read or written.
@@ -78,7 +80,7 @@ def dedupe(
     ledgers = [ledger_files.read(ledger_files.path_of(path)) for path in inputs]
     copied, known = Copied(), dict[str, _Known]()
     with _COPIES[output.suffix](output) as copy:
-        for path in inputs:
+        for path in filter(Path.exists, inputs):  # others are ledgers without a dataset
             _copy(IdentityReader(path, is_whole=True, progress=progress), copy, known, copied)
     _write_ledger(output, [each for each in ledgers if each], known)
     return copied

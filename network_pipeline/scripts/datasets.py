@@ -22,7 +22,8 @@ row is there twice, a line is torn or of another shape, counts contradict each o
 
 _DEDUPE = """\
 Copy datasets without the rows of frames that came before, by session and frame number; the inputs
-are read in the order given. All are CSV, or all Parquet."""
+are read in the order given, those of a directory by their names. All are CSV, or all Parquet. What
+the ledgers beside them say is put together beside the copy."""
 
 #: Columns of the table: an account's field and its title; those without any count are left out.
 _COUNTS = (
@@ -51,7 +52,9 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     dedupe = commands.add_parser(
         "dedupe", help="copy datasets without duplicate rows", description=_DEDUPE
     )
-    dedupe.add_argument("inputs", metavar="INPUT", nargs="+", help="CSV or Parquet files")
+    dedupe.add_argument(
+        "inputs", metavar="INPUT", nargs="+", help="CSV or Parquet files, or directories"
+    )
     dedupe.add_argument("--output", metavar="FILE", required=True, help="the copy; replaced")
     dedupe.set_defaults(action=_dedupe)
 
@@ -78,8 +81,12 @@ def _dedupe(given: argparse.Namespace) -> None:
     from network_pipeline import audit  # noqa: PLC0415
     from network_pipeline.dataset.dedupe import dedupe  # noqa: PLC0415
 
-    if any(Path(name).is_dir() for name in given.inputs):
-        raise UsageError("dedupe reads files, in the order given, and no directories")
+    if any(
+        Path(name).samefile(Path(given.output).parent)
+        for name in given.inputs
+        if Path(name).is_dir()
+    ):
+        raise UsageError(f"{given.output}: lies in a directory that is read; name one in another")
     inputs = audit.dataset_files(given.inputs)
     with _progress(inputs) as progress:
         copied = dedupe(inputs, Path(given.output), progress)

@@ -158,6 +158,20 @@ def test_dedupe_says_how_many(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     )
     assert out.read_bytes() == one.read_bytes()
     assert main(["dedupe", str(tmp_path), "--output", str(out)]) == 2
+    assert f"{out}: lies in a directory that is read" in capsys.readouterr().err
+
+
+def test_a_copy_of_a_directory_has_what_ledgers_without_rows_say(tmp_path: Path) -> None:
+    place = tmp_path / "rows"
+    place.mkdir()
+    written(place / "x.csv", ROWS, word=None)
+    written(place / "y.csv", []).unlink()
+    copy = tmp_path / "copy.csv"
+    assert main(["dedupe", str(place), "--output", str(copy)]) == 0
+    found = ledger_files.read(ledger_files.path_of(copy))
+    assert found
+    assert found.sessions["a"].agent == WORD
+    assert main(["verify", "--final", str(copy)]) == 0
 
 
 def test_a_copy_can_be_verified_without_its_inputs(
