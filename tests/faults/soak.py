@@ -14,6 +14,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from network_pipeline.errors import NetworkPipelineError
@@ -230,8 +231,8 @@ class Soak:
         part = self._one_of(self.processors)
         if part is None:
             return ""
-        thaw = lambda: part.signal(signal.SIGCONT)  # noqa: E731
-        return self._break(part.name, "freeze", lambda: part.signal(signal.SIGSTOP), 5.0, thaw)
+        freeze, thaw = partial(part.signal, signal.SIGSTOP), partial(part.signal, signal.SIGCONT)
+        return self._break(part.name, "freeze", freeze, 5.0, thaw)
 
     def _publish_poison(self) -> str:
         if "broker" in self._broken:

@@ -73,17 +73,17 @@ def test_what_a_redis_without_aof_forgets_is_named(
     pipeline, redis = forgetful
     processor = pipeline.process()
     assert "keeps no append-only file" in processor.said()
-    capture = pipeline.capture()
+    capture = pipeline.capture(constants={"network_pipeline.report.INTERVAL_SECONDS": 0.2})
     pipeline.send(100)
     pipeline.await_rows(100)
     processor.end()
     pipeline.send(50)
-    servers.wait_until(lambda: pipeline.messages() >= 50, "messages in the queue")
+    capture.wait_until_it_says("published=150")
     redis.kill()
     redis.start()
     pipeline.process("--name", "second")
-    capture.wait_until_it_says("connected to the broker at .* again")
     pipeline.send(30)
+    capture.await_word(BACK, 1)
     verdict = pipeline.settle()
     assert verdict.code == 1
     [session] = verdict.sessions

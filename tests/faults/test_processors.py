@@ -19,8 +19,7 @@ def dedupe(pipeline: Pipeline, tmp_path: Path) -> Path:
     output = tmp_path / "copy" / "all.csv"
     output.parent.mkdir()
     program = Path(sysconfig.get_path("scripts")) / "network-pipeline"
-    files = sorted(pipeline.rows.glob("*.csv"))
-    subprocess.run([program, "dedupe", *files, "--output", output], check=True)
+    subprocess.run([program, "dedupe", pipeline.rows, "--output", output], check=True)
     return output
 
 

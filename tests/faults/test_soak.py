@@ -71,7 +71,7 @@ def deduped(rows: Path, tmp_path: Path) -> Path:
     copy = tmp_path / "copy" / "all.csv"
     copy.parent.mkdir()
     program = Path(sysconfig.get_path("scripts")) / "network-pipeline"
-    subprocess.run([program, "dedupe", *sorted(rows.glob("*.csv")), "--output", copy], check=True)
+    subprocess.run([program, "dedupe", rows, "--output", copy], check=True)
     return copy
 
 
