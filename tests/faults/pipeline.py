@@ -60,6 +60,10 @@ class Process(Part):
         """Wait until it has said something so many times."""
         servers.wait_until(lambda: self.said().count(text) >= times, f"{self.name}: {text}", 60)
 
+    def await_file(self) -> None:
+        """Wait until a processor is ready to write."""
+        self.wait_until_it_says("writing to ")
+
     def kill(self) -> None:
         self.signal(signal.SIGKILL)
         self.wait()
@@ -178,12 +182,11 @@ class Pipeline:
         return part
 
     def process(self, *flags: str, constants: Mapping[str, Any] | None = None) -> Process:
-        """Start a processor with a file of its own, and wait until it is there."""
+        """Start a processor with a file of its own, which is there some time later."""
         name = "packets-rabbitmq" if self.broker.is_amqp else "packets-redis"
         flags = ("--dir", str(self.rows), "--save-after-seconds", "0.3", *flags)
         chosen = {**self._constants, **(constants or {})}
         part = self.start(name, *flags, where=self._far, constants=chosen)
-        part.wait_until_it_says(r"writing to (\S+)")
         self.processors.append(part)
         return part
 
@@ -267,6 +270,7 @@ class Pipeline:
             time.sleep(0.2)
         for part in self.processors:
             if part.runs:
+                part.await_file()
                 part.end()
         assert self.messages() == 0
 

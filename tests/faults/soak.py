@@ -76,6 +76,13 @@ class Role:
         return self.part is not None and self.part.runs
 
 
+def started_processor(pipeline: Pipeline, name: str) -> Process:
+    flags = ("--rotate-after-rows", "50000", "--save-after-num", "2000")
+    part = pipeline.process("--name", name, *flags)
+    part.await_file()
+    return part
+
+
 class Soak:
     """Breaks things until its time is over; ``faults`` tells what and when."""
 
@@ -97,14 +104,13 @@ class Soak:
         self._chance = random.Random(seed)
         self._began = time.monotonic()
         self._broken: dict[str, Broken] = {}
-        rotation = ("--rotate-after-rows", "50000", "--save-after-num", "2000")
         self.agents = [
             Role("columnar agent", lambda: columnar.capture("--engine", "columnar"), False),
             Role("scapy agent", lambda: nested.capture("--engine", "scapy"), False),
         ]
         self.processors = [
-            Role("processor 1", lambda: columnar.process("--name", "one", *rotation), True),
-            Role("processor 2", lambda: columnar.process("--name", "two", *rotation), True),
+            Role("processor 1", partial(started_processor, columnar, "one"), True),
+            Role("processor 2", partial(started_processor, columnar, "two"), True),
         ]
         #: Each with its weight.
         self._choices: list[tuple[int, Callable[[], str]]] = [
@@ -159,8 +165,6 @@ class Soak:
         for role in (*self.agents, *self.processors):
             if role.runs or (role.needs_broker and "broker" in self._broken):
                 continue
-            if role.part is not None and not role.part.runs and role.needs_broker:
-                self._pipeline.processors.remove(role.part)
             try:
                 role.part = role.start()
                 role.starts += 1

@@ -118,6 +118,7 @@ def in_memory(pipeline: Pipeline) -> int:
     return int(counts["captured"] - counts["published"])
 
 
+@pytest.mark.parametrize("server", ["rabbitmq"], indirect=True)
 def test_what_a_killed_agent_had_in_its_memory_has_died(
     pipeline: Pipeline, server: servers.Server
 ) -> None:

@@ -72,11 +72,11 @@ def test_what_a_redis_without_aof_forgets_is_named(
 ) -> None:
     pipeline, redis = forgetful
     processor = pipeline.process()
-    assert "keeps no append-only file" in processor.said()
     capture = pipeline.capture(constants={"network_pipeline.report.INTERVAL_SECONDS": 0.2})
     pipeline.send(100)
     pipeline.await_rows(100)
     processor.end()
+    assert "keeps no append-only file" in processor.said()
     pipeline.send(50)
     capture.wait_until_it_says("published=150")
     redis.kill()

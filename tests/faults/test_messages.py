@@ -67,8 +67,7 @@ def test_what_a_newer_agent_sends_is_set_aside_and_read_later(
     later = tmp_path / "later"
     later.mkdir()
     pipeline.process("--dir", str(later), constants=NEWER)
-    servers.wait_until(pipeline.is_empty, "an empty queue")
-    pipeline.processors[-1].end()
+    pipeline.empty_queue()
     assert flow.rejected(pipeline.broker) == []
     rows = [path.read_bytes().count(b"\n") - 1 for path in later.glob("*.csv")]
     assert rows == [60]

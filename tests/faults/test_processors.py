@@ -52,6 +52,7 @@ def test_one_of_two_processors_is_killed(pipeline: Pipeline, tmp_path: Path) -> 
     pipeline.capture()
     with pipeline.traffic(500):
         pipeline.await_more_rows()
+        first.await_file()
         first.kill()
         pipeline.await_more_rows()
     assert_complete_after_dedupe(pipeline, tmp_path)
