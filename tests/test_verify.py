@@ -164,9 +164,9 @@ def wrong(**values: object) -> AgentLedger:
     ("word", "complaint"),
     [
         (wrong(captured=4), "captured 4 is not published 3 + spooled 0 + shed 0 + "
-                            "kernel_dropped 0"),
+                            "kernel_dropped 0 + not_sampled 0"),
         (wrong(captured=2, ended=""), "captured 2 is not published 3 + spooled 0 + shed 0 + "
-                                      "kernel_dropped 0"),
+                                      "kernel_dropped 0 + not_sampled 0"),
         (wrong(lost=((3, 3),)), "shed 0 frames, but 1 are named"),
         (wrong(shed=1, published=2), "shed 1 frames, but 0 are named"),
         (wrong(last=2), "1 frames after 2, the last of its agent: 3"),

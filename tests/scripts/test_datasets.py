@@ -87,7 +87,8 @@ def test_a_directory_of_rotated_files_and_its_json(
             {
                 "session": "a", "source": "lb1", "agent": "stopped", "frames": 1005, "rows": 1003,
                 "duplicate": 0, "rejected": 0, "shed": 2, "under_way": 0, "spooled": 0, "died": 0,
-                "kernel_dropped": 2, "unexplained": 0, "unexplained_frames": [],
+                "kernel_dropped": 2, "not_sampled": 0, "unexplained": 0,
+                "unexplained_frames": [],
             }
         ],
     }  # fmt: skip
