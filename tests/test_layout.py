@@ -18,6 +18,17 @@ LAYERS = (
     ("agent", "convert", "processor", "privileges", "traffic", "report", "logs", "dictionary"),
     ("splunk", "backlog", "summary"),
     ("arrow_messages", "json_messages"),
+    ("labelled.making",),
+    ("labelled.report", "labelled.manifest"),
+    ("labelled.audit", "labelled.charts"),
+    ("labelled.dataset",),
+    ("labelled.prepare",),
+    ("labelled.anonymize", "labelled.groups", "labelled.labels", "labelled.tables"),
+    ("labelled.alerts", "labelled.antinex", "labelled.cryptopan", "labelled.splits"),
+    ("labelled.rules_file", "labelled.parquet", "labelled.whole_directory"),
+    ("labelled.conditions", "labelled.findings", "labelled.separability", "labelled.yaml_items"),
+    ("labelled.rows",),
+    ("labelled.meaning",),
     ("capture", "broker", "dataset.recorder", "dataset.exports"),
     ("dataset.writers", "dataset.ranges", "dataset.csv_text", "dataset.csv_cells"),
     ("dataset.lease",),
@@ -63,7 +74,11 @@ def imported(module: str) -> set[str]:
 
 
 def test_every_module_has_a_place_in_the_layers() -> None:
-    packages = {"network_pipeline", "network_pipeline.dataset"}
+    packages = {
+        "network_pipeline",
+        "network_pipeline.dataset",
+        "network_pipeline.labelled",
+    }
     lost = [name for name in modules() if level(name) == len(LAYERS) and name not in packages]
     assert not lost
 
