@@ -154,7 +154,7 @@ class ParquetExport(Export):
     def _begin(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(
             file,
-            plain_schema(arrow_schema()),
+            _plain_schema(arrow_schema()),
             compression="zstd",
             use_dictionary=_REPEATING,
             write_statistics=_SEARCHED,
@@ -200,8 +200,7 @@ def export(path: Path) -> Export:
     return FORMATS[path.suffix](path)
 
 
-def plain_schema(schema: pa.Schema) -> pa.Schema:
-    """Return a schema with the values of dictionaries in their place, as dataset files have it."""
+def _plain_schema(schema: pa.Schema) -> pa.Schema:
     return pa.schema(
         [
             field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
@@ -212,4 +211,4 @@ def plain_schema(schema: pa.Schema) -> pa.Schema:
 
 def _plain(batch: pa.RecordBatch) -> pa.Table:
     """Return the rows with plain columns: dictionaries depend on how rows were batched."""
-    return pa.Table.from_batches([batch]).cast(plain_schema(batch.schema))
+    return pa.Table.from_batches([batch]).cast(_plain_schema(batch.schema))

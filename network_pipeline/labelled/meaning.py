@@ -9,20 +9,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from network_pipeline.schema import ROLES
+from network_pipeline.schema import ROLES, Role
 
 if TYPE_CHECKING:
     import polars as pl
 
 #: The columns of packets (as :mod:`network_pipeline.schema` has them), then those of flows.
 COLUMNS: Mapping[str, tuple[str, ...]] = {
-    "src": ("ip_src", "ipv6_src", "arp_psrc", "src", "src_ip", "src_addr", "src_address"),
-    "dst": ("ip_dst", "ipv6_dst", "arp_pdst", "dst", "dst_ip", "dst_addr", "dst_address"),
-    "sport": ("tcp_sport", "udp_sport", "sport", "src_port"),
-    "dport": ("tcp_dport", "udp_dport", "dport", "dst_port"),
-    "protocol": ("ip_proto", "ipv6_proto", "proto", "protocol"),
-    "start": ("frame_time", "start", "start_time", "start_ns", "flow_start"),
-    "end": ("frame_time", "end", "end_time", "end_ns", "flow_end"),
+    "src": ("ip_src", "ipv6_src", "arp_psrc", "src_ip"),
+    "dst": ("ip_dst", "ipv6_dst", "arp_pdst", "dst_ip"),
+    "sport": ("tcp_sport", "udp_sport", "src_port"),
+    "dport": ("tcp_dport", "udp_dport", "dst_port"),
+    "protocol": ("ip_proto", "ipv6_proto", "protocol"),
+    "start": ("frame_time", "start_time"),
+    "end": ("frame_time", "end_time"),
 }
 
 #: IP protocol numbers by name (IANA). ARP has none: a number that no header can hold stands for it.
@@ -39,12 +39,16 @@ PROTOCOLS: Mapping[str, int] = {
 NONE = -1
 NO_TIME = -(2**63)
 
-#: Who a connection is between, beside the columns above: identity where no table says otherwise.
-_IDENTITY = frozenset(
-    {name for names in COLUMNS.values() for name in names}
-    - {"ip_proto", "ipv6_proto", "proto", "protocol"}
-    | {"flow_id", "community_id", "session", "source", "file"}
-)
+#: Columns of flows that are no features. Parquet files say it themselves; CSV cannot.
+_FLOW_ROLES: Mapping[str, Role] = {
+    **dict.fromkeys((
+        "source", "session", "first_frame", "start_time", "end_time", "vlan_id", "vlan2_id",
+        "src_ip", "dst_ip", "src_port", "dst_port", "dns_qname",
+    ), "identity"),
+    **dict.fromkeys(("ip_version", "part", "end_reason", "out_of_order", "duplicates"), "context"),
+}  # fmt: skip
+#: What names the flow of a row, in packets as well.
+_IDENTITY = frozenset(("flow_id", "community_id"))
 
 
 def value(name: str, present: Collection[str]) -> pl.Expr:
@@ -65,9 +69,10 @@ def value(name: str, present: Collection[str]) -> pl.Expr:
     return pl.coalesce(columns) if columns else pl.lit(None)
 
 
-def role(name: str) -> str:
-    """Return the role of a column whose dataset does not say it."""
-    return "identity" if name in _IDENTITY else ROLES.get(name, "feature")
+def role(name: str, kind: str) -> str:
+    """Return the role of a column of ``packets`` or ``flows`` whose dataset does not say it."""
+    known = ROLES if kind == "packets" else _FLOW_ROLES
+    return known.get(name, "identity" if name in _IDENTITY else "feature")
 
 
 def connection(present: Collection[str]) -> pl.Expr:

@@ -19,7 +19,6 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from network_pipeline.dataset.exports import plain_schema
 from network_pipeline.errors import UsageError
 from network_pipeline.labelled import antinex, meaning
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
@@ -117,41 +116,47 @@ def _parquet(path: Path) -> Table:
     schema = pq.read_schema(path)
     said = pq.read_metadata(path).metadata or {}
     facts = {key.decode(): text.decode() for key, text in said.items() if key != _SCHEMA_KEY}
-    roles = {}
+    kind, roles = _kind(path, schema.names), {}
     for column in schema:
         said = (column.metadata or {}).get(b"role", b"").decode()
-        roles[column.name] = said or meaning.role(column.name)
-    plain = plain_schema(schema).remove_metadata()
-    return Table(path, _kind(path, plain.names), plain, roles, digest, pl.scan_parquet(path), facts)
+        roles[column.name] = said or meaning.role(column.name, kind)
+    plain = _stored(schema)
+    return Table(path, kind, plain, roles, digest, pl.scan_parquet(path), facts)
 
 
 def _csv(path: Path) -> Table:
     digest = _sha256(path)
     names = pl.read_csv(path, n_rows=0).columns
-    if tuple(names) == COLUMN_NAMES:
-        return _packets_csv(path, digest)
+    if tuple(names[: len(COLUMN_NAMES)]) == COLUMN_NAMES:
+        return _packets_csv(path, digest, names[len(COLUMN_NAMES) :])
     rows = pl.scan_csv(path, infer_schema_length=None, try_parse_dates=True)
     schema = rows.collect_schema().to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    roles = {name: meaning.role(name) for name in names}
-    return Table(path, _kind(path, names), _narrow(schema), roles, digest, rows)
+    kind = _kind(path, names)
+    roles = {name: meaning.role(name, kind) for name in names}
+    return Table(path, kind, _stored(schema), roles, digest, rows)
 
 
-def _packets_csv(path: Path, digest: str) -> Table:
+def _packets_csv(path: Path, digest: str, others: Sequence[str]) -> Table:
+    """Open packets; what other columns there are (the id of their flow) is text."""
     types: dict[str, Any] = {c.name: _CSV_TYPES.get(c.type, pl.String) for c in COLUMNS}
+    types |= dict.fromkeys(others, pl.String)
     rows = pl.scan_csv(path, schema=types).with_columns(
         pl.col(_HEX).str.decode("hex"),
         pl.col(_TIMES).str.to_datetime("%Y-%m-%dT%H:%M:%S%.9fZ", time_unit="ns").cast(_NANOSECONDS),
     )
-    roles = {name: meaning.role(name) for name in COLUMN_NAMES}
-    schema = plain_schema(arrow_schema()).remove_metadata()
+    roles = {name: meaning.role(name, "packets") for name in (*COLUMN_NAMES, *others)}
+    schema = _stored(arrow_schema())
+    for name in others:
+        schema = schema.append(pa.field(name, pa.string()))
     return Table(path, "packets", schema, roles, digest, rows, {"schema": SCHEMA_VERSION})
 
 
 def _antinex(path: Path) -> Table:
     digest = _sha256(path)
     rows, notes = antinex.read(path)
-    roles = {name: meaning.role(name) for name in COLUMN_NAMES} | {antinex.LABEL: "label"}
-    schema = plain_schema(arrow_schema()).remove_metadata()
+    roles = {name: meaning.role(name, "packets") for name in COLUMN_NAMES}
+    roles[antinex.LABEL] = "label"
+    schema = _stored(arrow_schema())
     schema = schema.append(pa.field(antinex.LABEL, pa.string()))
     facts = {"source": antinex.SOURCE}
     for note in notes:
@@ -177,14 +182,15 @@ def _check_alike(first: Table, other: Table) -> None:
     raise UsageError(f"{first.path} and {other.path} differ in columns: {', '.join(names)}")
 
 
-def _narrow(schema: pa.Schema) -> pa.Schema:
-    """Return the schema with the text type that files of packets have."""
-    return pa.schema(
-        [
-            column.with_type(pa.string()) if pa.types.is_large_string(column.type) else column
-            for column in schema
-        ]
-    )
+def _stored(schema: pa.Schema) -> pa.Schema:
+    """Return the types that a dataset keeps columns with: texts as such, each where it belongs."""
+    columns = []
+    for column in schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            kind = pa.string()
+        columns.append(pa.field(column.name, kind))
+    return pa.schema(columns)
 
 
 def _sha256(path: Path) -> str:

@@ -83,13 +83,13 @@ def test_flows_are_matched_where_they_reach_into_the_time(tmp_path: Path) -> Non
     flows = pl.DataFrame(
         {
             "flow_id": ["a", "b", "c"],
-            "src": ["192.0.2.80"] * 3,
-            "dst": ["203.0.113.9"] * 3,
+            "src_ip": ["192.0.2.80"] * 3,
+            "dst_ip": ["203.0.113.9"] * 3,
             "src_port": [80] * 3,
             "dst_port": [40000] * 3,
             "protocol": [6] * 3,
-            "start": [AT - 99 * SECOND, AT - 99 * SECOND, AT + 11 * SECOND],
-            "end": [AT - 11 * SECOND, AT - 10 * SECOND, AT + 12 * SECOND],
+            "start_time": [AT - 99 * SECOND, AT - 99 * SECOND, AT + 11 * SECOND],
+            "end_time": [AT - 11 * SECOND, AT - 10 * SECOND, AT + 12 * SECOND],
         }
     )
     found = alerts(tmp_path, [json.dumps(eve())])

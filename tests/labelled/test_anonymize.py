@@ -12,7 +12,7 @@ from network_pipeline.schema import COLUMN_NAMES
 from tests.labelled import traffic
 from tests.labelled.test_cryptopan import KEY, VECTORS
 
-ROLES = {name: meaning.role(name) for name in COLUMN_NAMES}
+ROLES = {name: meaning.role(name, "packets") for name in COLUMN_NAMES}
 
 
 def anonymized(*values: dict[str, Any], key: bytes = KEY) -> list[dict[str, Any]]:
@@ -79,9 +79,14 @@ def test_the_key_decides() -> None:
 
 def test_flows() -> None:
     flows = pl.DataFrame(
-        {"flow_id": ["f"], "community_id": ["1:abc"], "src": [next(iter(VECTORS))], "state": ["SF"]}
+        {
+            "flow_id": ["f"],
+            "community_id": ["1:abc"],
+            "src_ip": [next(iter(VECTORS))],
+            "state": ["SF"],
+        }
     )
-    roles = {name: meaning.role(name) for name in flows.columns}
+    roles = {name: meaning.role(name, "flows") for name in flows.columns}
     [row] = Anonymizer(KEY, roles).anonymize(flows).to_dicts()
-    assert (row["src"], row["state"]) == (next(iter(VECTORS.values())), "SF")
+    assert (row["src_ip"], row["state"]) == (next(iter(VECTORS.values())), "SF")
     assert row["community_id"] != "1:abc"

@@ -334,18 +334,19 @@ def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
         {
             "flow_id": [f"f{n}" for n in range(count)],
             "session": [f"s{n % 6}" for n in range(count)],
-            "src": [f"192.0.2.{n % 6}" for n in range(count)],
-            "dst": ["198.51.100.1"] * count,
+            "src_ip": [f"192.0.2.{n % 6}" for n in range(count)],
+            "dst_ip": ["198.51.100.1"] * count,
             "src_port": [1000 + n for n in range(count)],
             "dst_port": [80, 22] * (count // 2),
             "protocol": [6] * count,
-            "start": [n * traffic.SECOND_NS for n in range(count)],
-            "end": [n * traffic.SECOND_NS + 5 for n in range(count)],
+            "start_time": [n * traffic.SECOND_NS for n in range(count)],
+            "end_time": [n * traffic.SECOND_NS + 5 for n in range(count)],
             "packets": [n % 7 for n in range(count)],
+            "first_lengths": [[n % 3, 40] for n in range(count)],
         }
     )
     flows.write_parquet(tmp_path / "flows.parquet")
-    flows.write_csv(tmp_path / "flows.csv")
+    flows.drop("first_lengths").write_csv(tmp_path / "flows.csv")
     text = "rules: [{name: ssh, label: attack, class: guess, match: {between: {port: 22}}}]\n"
     labels = traffic.rules(tmp_path, text + "otherwise: {label: benign}")
     for ending in ("parquet", "csv"):
@@ -354,7 +355,9 @@ def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
                    output, "--split-by", "host")  # fmt: skip
         assert done.returncode == 0, done.stderr
         training = pl.read_parquet(output / "training.parquet")
-        assert training.columns == ["protocol", "packets", "label", "label_class", "split"]
+        features = [name for name in training.columns if name not in ADDED]
+        lists = ["first_lengths"] if ending == "parquet" else []
+        assert features == ["protocol", "packets", *lists]
         assert dict(training.group_by("label").len().iter_rows()) == {"attack": 30, "benign": 30}
         assert said(output)["kind"] == "flows"
         assert said(output)["split"]["groups"] == 6
