@@ -21,6 +21,7 @@ LAYERS = (
     ("labelled.making",),
     ("labelled.report", "labelled.manifest"),
     ("labelled.audit", "labelled.charts"),
+    ("labelled.copies",),
     ("labelled.dataset",),
     ("labelled.prepare",),
     ("labelled.anonymize", "labelled.groups", "labelled.labels", "labelled.tables"),

@@ -38,7 +38,6 @@ TAKEN: Mapping[str, tuple[str, ...]] = {
     "tcp_options_wscale": ("tcp_fields_options.WScale",),
     "tcp_options_tsval": ("tcp_fields_options.Timestamp",),
     "raw_load": ("raw_load", "raw_hex_field_load"),
-    "padding_load": ("pad_load", "pad_hex_field_load"),
 }
 
 _OVER = "the converter wrote later fields of the header over it, the checksum last"
@@ -54,6 +53,7 @@ WRONG: Mapping[str, str] = {
     "tcp_fields_options.NOP": "empty where the option was there",
     **{f"{layer}_id": _OWN for layer in ("arp", "dns", "eth", "icmp", "ip", "pad", "raw")},
     **{f"{layer}_id": _OWN for layer in ("ipv6", "ipvsix", "tcp", "udp")},
+    **dict.fromkeys(("pad_load", "pad_hex_field_load"), "hex digits that were read as a number"),
     "idx": "the line's number",
     "src_file": "the number of a file that is not named",
     "label_value": "label_name as a number",
@@ -105,7 +105,7 @@ def _taken(name: str, found: Collection[str]) -> pl.Expr:
 def _column(name: str, kind: str, found: Collection[str]) -> pl.Expr:
     text = _taken(name, found)
     if kind == "hex":
-        return text.str.decode("hex")
+        return text.str.decode("hex", strict=False)  # digits alone became a float on the way
     if kind in INTEGER_LIMITS:
         return text.cast(pl.Float64).cast(_TYPES[kind])  # pandas wrote 65495.0
     return text.cast(_TYPES.get(kind, pl.String))

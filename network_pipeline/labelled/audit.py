@@ -13,7 +13,7 @@ from typing import Any
 
 import polars as pl
 
-from network_pipeline.labelled import findings, meaning, separability
+from network_pipeline.labelled import copies, findings, meaning, separability
 from network_pipeline.labelled.dataset import Dataset
 from network_pipeline.labelled.findings import Finding, failure, note, warning
 from network_pipeline.labelled.labels import LABEL_COLUMNS
@@ -25,8 +25,6 @@ TELLING_AREA = 0.9
 #: Rows that columns are compared with classes on, and the fewest of a class that say something.
 SAMPLE_ROWS = 200_000
 _LEAST_ROWS = 10
-#: Share of test rows that have copies in training from where on it is a warning.
-_MANY_COPIES = 0.1
 _MOSTLY = 0.99
 
 _TRAIN, _, _TEST = FOLDS
@@ -47,7 +45,7 @@ def audit(dataset: Dataset) -> Audit:
         *_balance(dataset),
         *_groups(dataset),
         *_times(dataset),
-        *_copies(dataset),
+        *copies.findings_of(dataset),
         *_telling(dataset, areas),
         *_empty(dataset),
         *_rules(dataset.manifest),
@@ -170,49 +168,6 @@ def _times(dataset: Dataset) -> Iterator[Finding]:
         yield failure("time", "split", "the test begins before training ends")
     elif found[_TEST][0] <= found[_TRAIN][1] and found[_TRAIN][0] <= found[_TEST][1]:
         yield note("time", "split", "training and test cover the same time")
-
-
-def _copies(dataset: Dataset) -> Iterator[Finding]:
-    """Look for rows that are alike, to the digit or nearly, in training and in test."""
-    if not dataset.features:
-        return
-    alike = {
-        "duplicates": pl.struct(dataset.features).hash(seed=1),
-        "near duplicates": pl.struct(_coarse(dataset)).hash(seed=1),
-    }
-    for check, digest in alike.items():
-        rows = dataset.rows.select(SPLIT, "label", digest.alias("digest")).collect()
-        train = rows.filter(pl.col(SPLIT) == _TRAIN).select("digest").unique()
-        test = rows.filter(pl.col(SPLIT) == _TEST)
-        copies = test.join(train, on="digest", how="semi").height
-        share = copies / test.height if test.height else 0.0
-        text = f"{share:.1%} of test rows are alike one in training, {copies:,} rows"
-        found = warning if share > _MANY_COPIES else note
-        yield found(check, "features", text, rows=copies, share=share)
-        if check == "duplicates":
-            yield _ceiling(rows)
-
-
-def _coarse(dataset: Dataset) -> list[pl.Expr]:
-    """Return features with numbers to half a power of two, so that nearly the same are the same."""
-    schema = dataset.rows.collect_schema()
-    numbers = [name for name in dataset.features if schema[name].is_numeric()]
-    others = [pl.col(name) for name in dataset.features if name not in numbers]
-    values = [pl.col(name).cast(pl.Float64) for name in numbers]
-    return [*others, *(each.sign() * ((each.abs() + 1).log(2) * 2).round() for each in values)]
-
-
-def _ceiling(rows: pl.DataFrame) -> Finding:
-    """Say how many labelled rows a model can get right that knows features only."""
-    counts = rows.drop_nulls("label").group_by("digest", "label").len()
-    best = counts.group_by("digest").agg(pl.col("len").max())
-    rate = _sum(best) / (_sum(counts) or 1)
-    text = (
-        f"rows alike in all features have different labels: no model is right for over {rate:.2%}"
-    )
-    if rate == 1:
-        text = "rows alike in all features have the same label"
-    return note("duplicates", "labels", text, best_accuracy=rate)
 
 
 def _areas(dataset: Dataset) -> list[tuple[str, separability.Area]]:

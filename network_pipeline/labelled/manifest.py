@@ -33,22 +33,28 @@ _PROCESSOR_LOSSES = ("rejected",)
 #: Facts of a table that a reader of the dataset may want.
 _FACTS = ("source", "sessions", "filter", "payload", "schema")
 
-_CONTEXT = {
+#: The context of Croissant 1.0, as its specification gives it; ours is JSON that it leaves alone.
+_CONTEXT: dict[str, Any] = {
     "@language": "en",
     "@vocab": "https://schema.org/",
-    "citeAs": "cr:citeAs",
-    "column": "cr:column",
-    "conformsTo": "dct:conformsTo",
     "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
     "data": {"@id": "cr:data", "@type": "@json"},
     "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
-    "dct": "http://purl.org/dc/terms/",
-    "extract": "cr:extract",
-    "field": "cr:field",
-    "fileObject": "cr:fileObject",
-    "recordSet": "cr:recordSet",
-    "sc": "https://schema.org/",
-    "source": "cr:source",
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    **{
+        name: f"cr:{name}"
+        for name in (
+            *("citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet"),
+            *("format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField"),
+            *("path", "recordSet", "references", "regex", "repeated", "replace", "separator"),
+            *("source", "subField", "transform"),
+        )
+    },
+    "prepared": {"@id": "https://schema.org/additionalProperty", "@type": "@json"},
 }
 
 
