@@ -7,7 +7,7 @@ on a sample, which is always the same; everything else is counted on all rows.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -111,9 +111,7 @@ def _groups(dataset: Dataset) -> Iterator[Finding]:
         groups, rows = _on_both_sides(dataset.rows, key)
         if groups:
             text = f"{groups:,} with rows in training and in test, {rows:,} rows"
-            is_wrong = kind in (by, "connection")
-            found = failure if is_wrong else note
-            yield found("groups", f"{kind}s", text, groups=groups, rows=rows)
+            yield _of_both_sides(kind, by)("groups", f"{kind}s", text, groups=groups, rows=rows)
     yield from _hosts(dataset.rows, names)
     attacks = dataset.rows.filter(pl.col("label").is_not_null() & (pl.col("label") != "benign"))
     files = attacks.group_by("label_class").agg(pl.col(FILE).n_unique()).collect()
@@ -121,6 +119,16 @@ def _groups(dataset: Dataset) -> Iterator[Finding]:
         if count == 1:
             text = "all rows are of one file: what a model learns may be the file"
             yield warning("groups", f"class {name}", text)
+
+
+def _of_both_sides(kind: str, by: str | None) -> Callable[..., Finding]:
+    """Return how bad it is that a kind of group is on both sides, by what the split was by.
+
+    Times part connections, and some five-tuples are used again: no split by time is without.
+    """
+    if kind == by or (kind == "connection" and by != "time"):
+        return failure
+    return warning if kind == "connection" else note
 
 
 def _on_both_sides(rows: pl.LazyFrame, key: pl.Expr) -> tuple[int, int]:

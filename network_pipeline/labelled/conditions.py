@@ -103,8 +103,10 @@ def where(expression: pl.Expr) -> Condition:
         found = rows.frame.select(expression.alias("found"))["found"]
         if found.dtype != pl.Boolean:
             raise ValueError("is neither true nor false")
-        whole: Mask = np.broadcast_to(found.fill_null(value=False).to_numpy(), len(rows))
-        return whole
+        if len(found) != len(rows):
+            raise ValueError("says nothing of each row by itself")
+        truths: Mask = found.fill_null(value=False).to_numpy()
+        return truths
 
     return condition
 

@@ -32,6 +32,8 @@ _PROCESSOR_LOSSES = ("rejected",)
 
 #: Facts of a table that a reader of the dataset may want.
 _FACTS = ("source", "sessions", "filter", "payload", "schema")
+#: Of those, the ones that name no host.
+_HARMLESS = ("payload", "schema")
 
 #: The context of Croissant 1.0, as its specification gives it; ours is JSON that it leaves alone.
 _CONTEXT: dict[str, Any] = {
@@ -71,7 +73,10 @@ def prepared(
         "name": name,
         "version": __version__,
         "kind": tables[0].kind,
-        "inputs": [_input(table, counts.rows_of[table.path]) for table in tables],
+        "inputs": [
+            _input(table, counts.rows_of[table.path], _HARMLESS if plan.key else _FACTS)
+            for table in tables
+        ],
         "rows": {
             "read": counts.read,
             "duplicates": counts.duplicates,
@@ -129,13 +134,13 @@ def _split(plan: splits.Plan, made: Preparation) -> dict[str, Any]:
     }
 
 
-def _input(table: Table, rows: int) -> dict[str, Any]:
+def _input(table: Table, rows: int, facts: Sequence[str]) -> dict[str, Any]:
     return {
         "name": table.path.name,
         "sha256": table.sha256,
         "bytes": table.path.stat().st_size,
         "rows": rows,
-        "facts": {name: table.facts[name] for name in _FACTS if name in table.facts},
+        "facts": {name: table.facts[name] for name in facts if name in table.facts},
         "notes": list(table.notes),
         "losses": _losses(table.path.with_name(table.path.name + _LEDGER_ENDING)),
     }

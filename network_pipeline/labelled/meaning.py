@@ -61,7 +61,7 @@ def value(name: str, present: Collection[str]) -> pl.Expr:
 
     columns = [pl.col(each) for each in COLUMNS[name] if each in present]
     if name in ("start", "end"):
-        columns = [each.cast(pl.Int64) for each in columns]
+        columns = [each.cast(pl.Datetime("ns")).cast(pl.Int64) for each in columns]
     elif name not in ("src", "dst"):
         columns = [each.cast(pl.Int32) for each in columns]
     if name == "protocol" and "arp_op" in present:

@@ -44,7 +44,7 @@ ADDED = (FILE, *LABEL_COLUMNS, SPLIT)
 _LEARNED = ("label", "label_class", SPLIT)
 
 #: About 80 bytes each: frames of sessions that many processors shared, all mixed up.
-_MOST_RANGES = 2**24
+_MOST_RANGES = 2**22
 
 _log = logging.getLogger(__name__)
 
@@ -114,6 +114,8 @@ class Preparation:
         with parquet.RowsExport(staged, pa.schema(columns)) as export:
             for frame in self._labelled():
                 export.add(frame)
+        if not self.counts.written:
+            raise UsageError(f"{first.path}: there are no rows")
         self.labeller.check_conflicts()
         self._write(directory, staged)
         staged.unlink()

@@ -61,8 +61,11 @@ class Table:
     @property
     def files(self) -> dict[str, str]:
         """The names of capture files by session, where the dataset knows them."""
-        found: dict[str, str] = json.loads(self.facts.get("files", "{}"))
-        return found
+        try:
+            found = json.loads(self.facts.get("files", "{}"))
+        except ValueError:
+            found = None
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
     def batches(self) -> Iterator[pl.DataFrame]:
         """Yield the rows in order.
@@ -129,7 +132,10 @@ def _csv(path: Path) -> Table:
     names = pl.read_csv(path, n_rows=0).columns
     if tuple(names[: len(COLUMN_NAMES)]) == COLUMN_NAMES:
         return _packets_csv(path, digest, names[len(COLUMN_NAMES) :])
-    rows = pl.scan_csv(path, infer_schema_length=None, try_parse_dates=True)
+    times = [name for name in (*meaning.COLUMNS["start"], *meaning.COLUMNS["end"]) if name in names]
+    texts = dict.fromkeys(times, pl.String)
+    rows = pl.scan_csv(path, infer_schema_length=None, schema_overrides=texts)
+    rows = rows.with_columns(_times(times))
     schema = rows.collect_schema().to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     kind = _kind(path, names)
     roles = {name: meaning.role(name, kind) for name in names}
@@ -142,13 +148,18 @@ def _packets_csv(path: Path, digest: str, others: Sequence[str]) -> Table:
     types |= dict.fromkeys(others, pl.String)
     rows = pl.scan_csv(path, schema=types).with_columns(
         pl.col(_HEX).str.decode("hex"),
-        pl.col(_TIMES).str.to_datetime("%Y-%m-%dT%H:%M:%S%.9fZ", time_unit="ns").cast(_NANOSECONDS),
+        _times(_TIMES),
     )
     roles = {name: meaning.role(name, "packets") for name in (*COLUMN_NAMES, *others)}
     schema = _stored(arrow_schema())
     for name in others:
         schema = schema.append(pa.field(name, pa.string()))
     return Table(path, "packets", schema, roles, digest, rows, {"schema": SCHEMA_VERSION})
+
+
+def _times(names: Sequence[str]) -> pl.Expr:
+    texts = pl.col(names).str.to_datetime("%Y-%m-%dT%H:%M:%S%.9fZ", time_unit="ns")
+    return texts.cast(_NANOSECONDS)
 
 
 def _antinex(path: Path) -> Table:

@@ -39,7 +39,9 @@ class WholeDirectory:
             raise DatasetError(f"{self.target}: give the directory a name")
         if not self.target.absolute().parent.is_dir():
             raise DatasetError(f"{self.target}: the directory that it goes to does not exist")
-        if os.path.lexists(self.target) and not (self.target / MANIFEST).is_file():
+        if self.target.is_symlink():
+            raise DatasetError(f"{self.target}: a symbolic link")
+        if self.target.exists() and not (self.target / MANIFEST).is_file():
             raise DatasetError(f"{self.target}: exists and is no dataset; it is left as it is")
 
     def __enter__(self) -> Self:
@@ -76,11 +78,17 @@ class WholeDirectory:
                     self._appear()
         finally:
             shutil.rmtree(self.path, ignore_errors=True)
-            shutil.rmtree(self._old, ignore_errors=True)
 
     def _appear(self) -> None:
         sync_directory(self.path)
-        if self.target.exists():
+        is_replaced = self.target.exists()
+        if is_replaced:
             self.target.rename(self._old)
-        self.path.rename(self.target)
+        try:
+            self.path.rename(self.target)
+        except OSError:
+            if is_replaced:
+                self._old.rename(self.target)
+            raise
         sync_directory(self.path.parent)
+        shutil.rmtree(self._old, ignore_errors=True)

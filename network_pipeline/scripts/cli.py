@@ -157,6 +157,22 @@ class _PrintCompletion(argparse.Action):
         parser.exit()
 
 
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the block as an error does, so that it leaves nothing behind.
+
+    Raises:
+        NetworkPipelineError: a signal came.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise NetworkPipelineError("stopped; nothing was written") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def stop_on_signals() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
     stop = threading.Event()

@@ -120,7 +120,9 @@ def _prepare(values: cli.Values) -> None:
     )
     target = Path(values["output"])
     inputs = making.Inputs(values["files"], values["format"], Path(values["labels"]))
-    for line in findings.lines(making.make(target, inputs, plan).findings):
+    with cli.ended_by_signals():
+        audited = making.make(target, inputs, plan)
+    for line in findings.lines(audited.findings):
         print(line)
     print(target)
 

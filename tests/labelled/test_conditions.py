@@ -141,3 +141,6 @@ def test_an_expression_is_true_where_it_is_not_unknown() -> None:
     assert conditions.where(expression)(rows).tolist() == [True, False, False]
     with pytest.raises(ValueError, match="neither true nor false"):
         conditions.where(pl.sql_expr("frame_len + 1"))(rows)
+    for text in ("MAX(frame_len) > 1", "TRUE"):
+        with pytest.raises(ValueError, match="each row by itself"):
+            conditions.where(pl.sql_expr(text))(rows)

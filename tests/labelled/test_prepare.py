@@ -7,6 +7,9 @@ import hashlib
 import io
 import json
 import os
+import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -295,6 +298,7 @@ def test_anonymized(packets: Path, tmp_path: Path) -> None:
     assert rows["raw_len"].equals(before["raw_len"])
     whole = b"".join(path.read_bytes() for path in output.iterdir())
     assert traffic.ATTACKER.encode() not in whole
+    assert said(output)["inputs"][0]["facts"].keys() == {"schema"}
     # The split was made before, by who they are: it is the same as without.
     assert said(output)["anonymized"] is True
 
@@ -344,11 +348,12 @@ def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
             "packets": [n % 7 for n in range(count)],
             "first_lengths": [[n % 3, 40] for n in range(count)],
         }
-    )
+    ).with_columns(pl.col("start_time", "end_time").cast(pl.Datetime("ns", "UTC")))
     flows.write_parquet(tmp_path / "flows.parquet")
-    flows.drop("first_lengths").write_csv(tmp_path / "flows.csv")
-    text = "rules: [{name: ssh, label: attack, class: guess, match: {between: {port: 22}}}]\n"
-    labels = traffic.rules(tmp_path, text + "otherwise: {label: benign}")
+    text = flows.drop("first_lengths")
+    text.write_csv(tmp_path / "flows.csv", datetime_format="%Y-%m-%dT%H:%M:%S%.9fZ")
+    rule = "{name: ssh, label: attack, class: guess, match: {between: {port: 22}}}"
+    labels = traffic.rules(tmp_path, f"rules: [{rule}]\notherwise: {{label: benign}}")
     for ending in ("parquet", "csv"):
         output = tmp_path / ending
         done = run("prepare-dataset", tmp_path / f"flows.{ending}", "--labels", labels, "--output",
@@ -359,6 +364,9 @@ def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
         lists = ["first_lengths"] if ending == "parquet" else []
         assert features == ["protocol", "packets", *lists]
         assert dict(training.group_by("label").len().iter_rows()) == {"attack": 30, "benign": 30}
+        times = pl.read_parquet(output / "rows.parquet")["end_time"]
+        assert times.cast(pl.Int64)[7] == 7 * traffic.SECOND_NS + 5
+        assert times.dtype == pl.Datetime("ns", "UTC")
         assert said(output)["kind"] == "flows"
         assert said(output)["split"]["groups"] == 6
 
@@ -404,6 +412,34 @@ def test_contradictions_leave_nothing(packets: Path, tmp_path: Path) -> None:
         "prepare-dataset: 'scans' (rules.yaml:2) and 'web' (rules.yaml:6) contradict each other "
         "about 120 rows; let one say overrides: [the other]\n",
     )
+
+
+def test_no_rows(packets: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty.csv").write_text(",".join(COLUMN_NAMES) + "\n")
+    code, error = wrong(tmp_path, [tmp_path / "empty.csv"])
+    assert (code, error) == (2, f"prepare-dataset: {tmp_path}/empty.csv: there are no rows\n")
+
+
+def test_a_signal_ends_it_and_leaves_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "slow.csv")
+    code = (
+        "from network_pipeline.scripts.prepare_dataset import prepare as p; raise SystemExit(p())"
+    )
+    arguments = ["slow.csv", "--labels", str(traffic.rules(tmp_path)), "--output", "out"]
+    with (
+        subprocess.Popen(
+            [sys.executable, "-c", code, *arguments],
+            cwd=tmp_path,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        (tmp_path / "slow.csv").open("w"),
+    ):  # it is open there as well now
+        process.send_signal(signal.SIGTERM)
+        _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert error.splitlines()[-1].endswith(": stopped; nothing was written")
+    assert sorted(os.listdir(tmp_path)) == ["rules.yaml", "slow.csv"]
 
 
 def test_a_prepared_dataset_is_no_input(prepared: Path, tmp_path: Path) -> None:
