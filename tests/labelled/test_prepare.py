@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from network_pipeline.labelled import meaning
+from network_pipeline.labelled import meaning, prepare, tables
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS
 from network_pipeline.scripts import prepare_dataset
 from tests import logging_state
@@ -162,6 +162,17 @@ def test_the_same_inputs_give_the_same_bytes(prepared: Path, packets: Path, tmp_
         assert done.returncode == 0, done.stderr
         assert digests(output) == digests(prepared)
     assert sorted(os.listdir(tmp_path)) == ["dataset", "rules.yaml"]
+
+
+def test_the_size_of_batches_does_not_matter(
+    prepared: Path, packets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (tables, prepare):
+        monkeypatch.setattr(module, "BATCH_ROWS", 7)
+    labels, output = traffic.rules(tmp_path), tmp_path / "dataset"
+    done = run("prepare-dataset", packets, "--labels", labels, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert digests(output) == digests(prepared)
 
 
 def test_csv_gives_the_same_rows(prepared: Path, tmp_path: Path) -> None:
