@@ -2,8 +2,8 @@
 
 An alert is of a connection (its two ends and protocol, in either direction) for a time: from the
 begin of its flow, where it tells that, to the alert, and some seconds more on both sides. One that
-names hosts but no ports is of all connections of that protocol between them. One that names no
-second host is about no row here: it is counted, and labels nothing.
+names hosts but no ports is of all connections between them, of its protocol if it tells that. One
+that names no second host is about no row here: it is counted, and labels nothing.
 
 Alerts of one signature and connection whose times touch are one, so there are few to join.
 """
@@ -90,7 +90,8 @@ class Alerts:
             {
                 "row": np.arange(len(rows)),
                 "connection": rows.connections.cast(pl.String),
-                "hosts": _hosts_key(rows),
+                "hosts": _hosts_key(rows, pl.Series(rows.numbers("protocol"))),
+                "any": _hosts_key(rows, pl.Series([meaning.NONE])),
                 "start": rows.times("start"),
                 "end": np.maximum(rows.times("start"), rows.times("end")),
             }
@@ -99,7 +100,7 @@ class Alerts:
             frame.join(self._spans, left_on=key, right_on="key").select(
                 "row", "signature", "start", "end", "first", "last"
             )
-            for key in ("connection", "hosts")
+            for key in ("connection", "hosts", "any")
         ).filter((pl.col("start") <= pl.col("last")) & (pl.col("end") >= pl.col("first")))
         found = found.select("signature", "row").unique()
         return found["signature"].to_numpy(), found["row"].to_numpy()
@@ -119,13 +120,14 @@ class Alerts:
     def _alert(self, number: int, fields: _Fields) -> Iterator[Alert]:
         try:
             key = _key(fields)
-            times = sorted(_time_ns(each) for each in (fields.time, fields.began) if each)
+            at = _time_ns(fields.time)
+            first = min(at, _time_ns(fields.began)) if fields.began else at
         except (TypeError, ValueError) as error:
             raise UnreadableLine(f"{number}: {error}") from None
         if key is None:
             self.without_connection += 1
         else:
-            yield Alert(fields.signature, fields.severity, key, times[0], times[-1])
+            yield Alert(fields.signature, fields.severity, key, first, at)
 
     def _joined(self, spans: Mapping[tuple[str, str], list[tuple[int, int]]]) -> pl.DataFrame:
         places = {signature.name: place for place, signature in enumerate(self.signatures)}
@@ -154,9 +156,9 @@ class _Fields(NamedTuple):
     protocol: str
 
 
-def _hosts_key(rows: Rows) -> pl.Series:
-    protocols = pl.Series(rows.numbers("protocol")).cast(pl.String)
-    return pl.select(pl.concat_str(rows.pairs, protocols, separator="||")).to_series()
+def _hosts_key(rows: Rows, protocols: pl.Series) -> pl.Series:
+    parts = rows.pairs.cast(pl.String), protocols.cast(pl.String)
+    return pl.select(pl.concat_str(*parts, separator="||")).to_series()
 
 
 def _key(fields: _Fields) -> str | None:
@@ -164,12 +166,14 @@ def _key(fields: _Fields) -> str | None:
         return None
     hosts = [str(ipaddress.ip_address(each)) for each in fields.hosts]
     protocol = _PROTOCOL_NAMES.get(fields.protocol.lower(), meaning.NONE)
-    if all(fields.ports):
+    if all(fields.ports) and protocol not in _WITHOUT_PORTS:
         ends = sorted(f"{host} {int(port)}" for host, port in zip(hosts, fields.ports, strict=True))
         return f"{ends[0]}|{ends[1]}|{protocol}"
     return "|".join(sorted(hosts)) + f"||{protocol}"
 
 
+#: What tools call ports there are types and codes.
+_WITHOUT_PORTS = (meaning.PROTOCOLS["icmp"], meaning.PROTOCOLS["icmpv6"])
 _PROTOCOL_NAMES = {**meaning.PROTOCOLS, "ipv6-icmp": meaning.PROTOCOLS["icmpv6"]}
 
 
@@ -204,14 +208,14 @@ def _eve(lines: Iterator[str]) -> Iterator[tuple[int, _Fields]]:
         alert = event.get("alert")
         if event.get("event_type") != "alert" or not isinstance(alert, dict):
             continue
-        flow = event.get("flow") or {}
+        flow, severity = event.get("flow"), alert.get("severity")
         yield (
             number,
             _Fields(
                 str(alert.get("signature") or alert.get("signature_id")),
-                int(alert.get("severity") or _LEAST_SEVERE),
+                severity if isinstance(severity, int) else _LEAST_SEVERE,
                 event.get("timestamp"),
-                flow.get("start"),
+                flow.get("start") if isinstance(flow, dict) else None,
                 (event.get("src_ip", ""), event.get("dest_ip", "")),
                 (event.get("src_port"), event.get("dest_port")),
                 str(event.get("proto", "")),

@@ -54,10 +54,10 @@ def _ceiling(rows: pl.DataFrame) -> Finding:
     """Say how many labelled rows a model can get right that knows features only."""
     counts = rows.drop_nulls("label").group_by("digest", "label").len()
     best = counts.group_by("digest").agg(pl.col("len").max())
-    rate = int(best["len"].sum()) / (int(counts["len"].sum()) or 1)
-    text = (
-        f"rows alike in all features have different labels: no model is right for over {rate:.2%}"
+    total, right = int(counts["len"].sum()), int(best["len"].sum())
+    text = "rows alike in all features have the same label"
+    if right < total:
+        text = f"{total - right:,} rows are like more others with another label, in all features"
+    return note(
+        "duplicates", "labels", text, rows=total - right, best_accuracy=right / (total or 1)
     )
-    if rate == 1:
-        text = "rows alike in all features have the same label"
-    return note("duplicates", "labels", text, best_accuracy=rate)

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from network_pipeline.capture.raw_file import file_session
 from network_pipeline.dataset.ranges import WrittenFrames
@@ -212,7 +213,7 @@ class Preparation:
         return frame.with_columns(names)
 
 
-def _folds_in_time(frame: pl.DataFrame, boundaries: splits.Boundaries) -> np.ndarray:
+def _folds_in_time(frame: pl.DataFrame, boundaries: splits.Boundaries) -> NDArray[np.int8]:
     rows = Rows(frame, {}, "")
     starts, ends = rows.times("start"), rows.times("end")
     folds = boundaries.folds(starts, ends)

@@ -109,6 +109,23 @@ def test_without_ports_all_connections_of_the_hosts(tmp_path: Path) -> None:
     assert matched(alerts(tmp_path, [json.dumps(event)]), ROWS) == [(0, 0), (1, 0), (3, 0)]
 
 
+def test_without_a_protocol_all_of_them(tmp_path: Path) -> None:
+    event = eve(src_port=None, dest_port=None, proto=None)
+    assert matched(alerts(tmp_path, [json.dumps(event)]), ROWS) == [(0, 0), (1, 0), (3, 0)]
+    other = eve(src_port=None, dest_port=None, proto="UDP")
+    assert matched(alerts(tmp_path, [json.dumps(other)]), ROWS) == []
+
+
+def test_types_of_icmp_are_no_ports(tmp_path: Path) -> None:
+    frame = traffic.rows(
+        [{"ip_src": "192.0.2.80", "ip_dst": "203.0.113.9", "ip_proto": 1, "icmp_type": 8}]
+    ).frame
+    time = pl.Series("frame_time", [AT], pl.Int64).cast(pl.Datetime("ns", "UTC"))
+    rows = Rows(frame.with_columns(time), {}, "x")
+    event = eve(src_port=8, dest_port=0, proto="ICMP")
+    assert matched(alerts(tmp_path, [json.dumps(event)]), rows) == [(0, 0)]
+
+
 def test_addresses_are_compared_as_such(tmp_path: Path) -> None:
     long = {"src_ip": "2001:0db8:0000:0000:0000:0000:0000:0001", "dest_ip": "2001:0DB8::2"}
     frame = traffic.rows(
@@ -149,6 +166,7 @@ def test_zeek_notices_as_json(tmp_path: Path) -> None:
     [
         ('{"event_type": "alert"', "suricata-eve", "alerts.log:1: no JSON object"),
         (json.dumps(eve(timestamp="then")), "suricata-eve", "1: must be a time with its offset"),
+        (json.dumps(eve(timestamp=None)), "suricata-eve", "1: must be a time with its offset"),
         (json.dumps(eve(src_ip="host")), "suricata-eve", "1: 'host' does not appear to be"),
         ("1.0\tx", "zeek-notice", "alerts.log:1: 2 cells for 0 fields"),
     ],
@@ -159,6 +177,11 @@ def test_a_line_that_cannot_be_read_is_named(
     with pytest.raises(UsageError) as caught:
         alerts(tmp_path, [line], form)
     assert error in str(caught.value)
+
+
+def test_what_an_alert_need_not_say(tmp_path: Path) -> None:
+    found = alerts(tmp_path, [json.dumps(eve(flow=1, alert={"signature_id": 7, "severity": "x"}))])
+    assert found.signatures == [Signature(255, "7")]
 
 
 def test_no_alerts_match_nothing(tmp_path: Path) -> None:
