@@ -17,11 +17,12 @@ keeps the buffer that it lies in alive until it is decoded.
 from __future__ import annotations
 
 import fcntl
+import json
 import logging
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -117,19 +118,19 @@ class Conversion:
             UsageError: a file is not there or cannot be read.
             DatasetError: rows cannot be written.
         """
-        sessions = []
+        names: dict[str, str] = {}
         for path, size in inputs:
             with CaptureFile(path, batch_frames=self._plan.batch_frames, stop=stop) as capture:
                 self._capture = capture
                 if stop.is_set():
                     break
-                sessions.append(capture.session)
+                names[capture.session] = Path(capture.name).name
                 self._convert(capture)
             self._bytes_before += size or 0
             self._capture = None
         if stop.is_set():
             _log.warning("stopped: the dataset has the frames that were read until then")
-        self._export.facts |= self._facts(sessions)
+        self._export.facts |= self._facts(names)
         return self._summary
 
     def keep_ledger(self) -> None:
@@ -199,9 +200,10 @@ class Conversion:
         self._counters.add("frames", refused.total())
         self._counters.add("refused", refused.total())
 
-    def _facts(self, sessions: Sequence[str]) -> dict[str, str]:
-        """Return what a dataset says about itself; never the key."""
-        facts = {"source": self._plan.source, "sessions": ",".join(sessions)}
+    def _facts(self, names: Mapping[str, str]) -> dict[str, str]:
+        """Return what a dataset says about itself, of files by session; never the key."""
+        facts = {"source": self._plan.source, "sessions": ",".join(names)}
+        facts["files"] = json.dumps(names, ensure_ascii=False)
         if self._plan.filter:
             facts["filter"] = self._plan.filter.text
         if self._plan.payload_key:

@@ -15,7 +15,8 @@ columns in this order.
 A value that the frame does not have is absent: empty in CSV, null in Parquet; absent is not zero.
 Numbers are decimal integers, ``hex`` is lower-case without a prefix, times are UTC with nanoseconds
 (``2018-01-27T17:40:04.123456789Z``). The last column of the table names tshark's field with the
-same value, where there is one.
+same value, where there is one. A column's role says what a model may do with it:
+`docs/datasets.rst <datasets.rst>`_.
 
 .. list-table::
    :header-rows: 1
@@ -33,8 +34,8 @@ def as_text() -> Iterator[str]:
 
 def as_rst() -> str:
     """Return the page of the docs."""
-    rows = [("column", "type", "meaning", "tshark")]
-    rows += [(f"``{c.name}``", c.type, _escaped(c.meaning), c.tshark) for c in COLUMNS]
+    rows = [("column", "type", "role", "meaning", "tshark")]
+    rows += [(f"``{c.name}``", c.type, c.role, _escaped(c.meaning), c.tshark) for c in COLUMNS]
     return _TITLE + "".join(_row(cells) for cells in rows)
 
 

@@ -30,8 +30,8 @@ _NAME_BYTES = 4
 _log = logging.getLogger(__name__)
 
 
-def load(path: Path) -> bytes:
-    """Return the key in a file, all of its bytes.
+def load(path: Path, kind: str = "payload key") -> bytes:
+    """Return the key in a file, all of its bytes; errors call it by its ``kind``.
 
     Raises:
         UsageError: it cannot be read, others can read or change it, or it is too short or too long.
@@ -40,20 +40,20 @@ def load(path: Path) -> bytes:
         with path.open("rb") as file:
             about = os.fstat(file.fileno())
             if not stat.S_ISREG(about.st_mode):
-                raise UsageError(f"payload key {path}: not a regular file")
+                raise UsageError(f"{kind} {path}: not a regular file")
             if about.st_mode & _FORBIDDEN_MODE:
                 raise UsageError(
-                    f"payload key {path}: other users can read or change it: chmod 600 {path}"
+                    f"{kind} {path}: other users can read or change it: chmod 600 {path}"
                 )
             key = file.read(_MOST_BYTES + 1)
     except OSError as error:
-        raise UsageError(f"payload key {path}: {error.strerror}") from None
+        raise UsageError(f"{kind} {path}: {error.strerror}") from None
     if not _LEAST_BYTES <= len(key) <= _MOST_BYTES:
-        raise UsageError(f"payload key {path}: must have {_LEAST_BYTES} to {_MOST_BYTES} bytes")
+        raise UsageError(f"{kind} {path}: must have {_LEAST_BYTES} to {_MOST_BYTES} bytes")
     return key
 
 
-def load_or_make(path: Path) -> bytes:
+def load_or_make(path: Path, kind: str = "payload key") -> bytes:
     """Return the key in a file, made before if there is none.
 
     Raises:
@@ -62,13 +62,13 @@ def load_or_make(path: Path) -> bytes:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not path.exists():
-            _make(path)
+            _make(path, kind)
     except OSError as error:
-        raise UsageError(f"payload key {path}: {error.strerror}") from None
-    return load(path)
+        raise UsageError(f"{kind} {path}: {error.strerror}") from None
+    return load(path, kind)
 
 
-def _make(path: Path) -> None:
+def _make(path: Path, kind: str) -> None:
     """Make a key that appears whole; another process that is first has made the one to use."""
     descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
@@ -78,7 +78,7 @@ def _make(path: Path) -> None:
             os.fsync(file.fileno())
         with suppress(FileExistsError):
             os.link(name, path)
-            _log.warning("made the payload key %s: keep it, digests of others do not match", path)
+            _log.warning("made the %s %s: keep it, digests of others do not match", kind, path)
     finally:
         os.unlink(name)
 

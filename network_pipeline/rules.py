@@ -131,6 +131,24 @@ def optional_word(text: str) -> str:
     return word(text) if text else ""
 
 
+def shares(text: str) -> tuple[float, float, float]:
+    """Parse shares such as ``0.7,0.15,0.15`` (training, validation, test; validation may be 0)."""
+    rule = "must be three shares whose sum is 1, such as 0.7,0.15,0.15; only the second may be 0"
+    try:
+        train, validation, test = map(float, text.split(","))
+    except ValueError:
+        raise ValueError(rule) from None
+    whole = abs(train + validation + test - 1) < 1e-9
+    if not (whole and train > 0 and test > 0 and validation >= 0):
+        raise ValueError(rule)
+    return train, validation, test
+
+
+def names(text: str) -> tuple[str, ...]:
+    """Parse names separated by commas; there may be none."""
+    return tuple(dict.fromkeys(name for name in re.split(r"[,\s]+", text.strip()) if name))
+
+
 def text_value(text: str) -> str:
     """Take any text as it is."""
     return text

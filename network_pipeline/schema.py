@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,6 +45,11 @@ class Column(NamedTuple):
     field: Field | None = None
 
     @property
+    def role(self) -> Role:
+        """What a model may do with the column."""
+        return ROLES.get(self.name, "feature")
+
+    @property
     def path(self) -> tuple[str, ...]:
         """Where the value stands in a nested dict, outermost key first."""
         if self.layer == "message":
@@ -55,6 +60,11 @@ class Column(NamedTuple):
                 return (self.layer, group, parts.removeprefix(group + "_"))
         return (self.layer, parts)
 
+
+#: What a column is to a model. ``identity`` names hosts, connections, moments or single packets, or
+#: is computed from such a name; ``context`` is a fact about the capture or its place in the
+#: network; a ``feature`` is behaviour. A ``label`` is what is to be learned: no column of a row.
+Role = Literal["identity", "context", "feature", "label"]
 
 #: Dicts inside a layer's dict, by name: TCP options, the DNS question and the DNS answers.
 _GROUPS = ("options", "qd", "an")
@@ -385,6 +395,27 @@ COLUMNS: tuple[Column, ...] = (
     Column("padding_load", "hex", "padding", "eth.padding, eth.trailer",
            "bytes after the end that the IP or ARP length gives"),
 )
+# fmt: on
+
+#: Of the columns that are not features. Checksums cover addresses; the TTL tells a host by its
+#: distance and its system; payloads and names are content, which features may be made of.
+# fmt: off
+ROLES: dict[str, Role] = {
+    **dict.fromkeys((
+        "source", "session", "frame_number", "frame_time", "eth_dst", "eth_src", "arp_hwsrc",
+        "arp_psrc", "arp_hwdst", "arp_pdst", "ip_id", "ip_chksum", "ip_src", "ip_dst", "ip_options",
+        "ipv6_fl", "ipv6_src", "ipv6_dst", "ipv6_frag_id", "icmp_chksum", "icmp_id", "icmp_seq",
+        "icmpv6_chksum", "icmpv6_id", "icmpv6_seq", "icmpv6_target", "tcp_sport", "tcp_dport",
+        "tcp_seq", "tcp_ack", "tcp_chksum", "tcp_options_sack", "tcp_options_tsval",
+        "tcp_options_tsecr", "tcp_options_raw", "udp_sport", "udp_dport", "udp_chksum", "dns_id",
+        "dns_qd_qname", "dns_an_rrname", "dns_an_rdata", "raw_load", "padding_load",
+    ), "identity"),
+    **dict.fromkeys((
+        "frame_interface", "frame_caplen", "frame_error", "vlan_prio", "vlan_dei", "vlan_id",
+        "vlan_type", "vlan2_prio", "vlan2_dei", "vlan2_id", "vlan2_type", "ip_ttl", "ipv6_hlim",
+        "dns_an_ttl",
+    ), "context"),
+}
 # fmt: on
 
 COLUMN_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS)

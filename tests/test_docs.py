@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from network_pipeline import dictionary, settings
-from network_pipeline.scripts import capture_pcap, listen, main, pcap, send
+from network_pipeline.scripts import capture_pcap, listen, main, pcap, prepare_dataset, send
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.rst").read_text()
@@ -27,6 +27,8 @@ OPTIONS = (
     main.PORT_OPTION,
     *pcap.OPTIONS,
     *capture_pcap.OPTIONS,
+    *prepare_dataset.PREPARE_OPTIONS,
+    *prepare_dataset.AUDIT_OPTIONS,
 )
 
 

@@ -148,6 +148,7 @@ class ParquetExport(Export):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
+        self._schema = _steady_schema()
         self._writer: Any = None
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
@@ -155,7 +156,7 @@ class ParquetExport(Export):
     def _begin(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(
             file,
-            _steady_schema(),
+            self._schema,
             compression="zstd",
             use_dictionary=_REPEATING,
             write_statistics=_SEARCHED,
@@ -176,9 +177,8 @@ class ParquetExport(Export):
     def _write_groups(self, least_rows: int) -> None:
         if not self._waiting:
             return
-        steady = _steady_schema()
         rows = pa.concat_tables(
-            pa.Table.from_batches([batch]).cast(steady) for batch in self._waiting
+            pa.Table.from_batches([batch]).cast(self._schema) for batch in self._waiting
         )
         while rows.num_rows >= least_rows:
             self._writer.write_table(rows.slice(0, GROUP_ROWS).combine_chunks())

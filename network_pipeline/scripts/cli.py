@@ -173,6 +173,22 @@ def payload_key(values: Values) -> bytes | None:
     return keys.load_or_make(settings.state_dir(settings.environment()) / "payload.key")
 
 
+@contextlib.contextmanager
+def ended_by_signals() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the block as an error does, so that it leaves nothing behind.
+
+    Raises:
+        NetworkPipelineError: a signal came.
+    """
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise NetworkPipelineError("stopped; nothing was written") from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def stop_on_signals() -> threading.Event:
     """Return an event that SIGTERM and SIGINT set; a second signal ends the process at once."""
     stop = threading.Event()

@@ -24,7 +24,8 @@ examples:
 
 The other commands: capture-tcp, capture-udp, capture-icmp, capture-arp, capture-ssh,
 capture-telnet; packets-redis, packets-rabbitmq; tcp-send-msg, tcp-send-large-msg, udp-send-msg,
-arp-send-msg, icmp-send-msg, listen-tcp-port, listen-udp-port. Each has --help."""
+arp-send-msg, icmp-send-msg, listen-tcp-port, listen-udp-port; prepare-dataset, audit-dataset.
+Each has --help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

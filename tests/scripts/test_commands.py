@@ -17,6 +17,7 @@ ENTRY_POINTS: dict[str, str] = tomllib.loads((ROOT / "pyproject.toml").read_text
 HEAVY = (
     *("kombu", "numpy", "pandas", "polars", "pyarrow", "redis"),
     *("rich", "scapy", "shtab", "spylunking"),
+    *("cryptography", "jinja2", "matplotlib", "yaml"),
 )
 
 

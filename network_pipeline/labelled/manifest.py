@@ -1,0 +1,211 @@
+"""What is in a dataset and how it was made, for programs: Croissant metadata and our own facts.
+
+Croissant (MLCommons, version 1.0) describes files and columns, so that libraries can load them.
+What it has no words for stands under ``prepared``: inputs, rules and what they matched, the split,
+roles, what was lost before. Nothing in it depends on when or where it was made.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from network_pipeline import __version__
+from network_pipeline.errors import UsageError
+from network_pipeline.labelled import splits
+from network_pipeline.labelled.prepare import ROWS, TRAINING, Plan, Preparation
+from network_pipeline.labelled.rules_file import RulesFile
+from network_pipeline.labelled.tables import Table
+
+_LEDGER_ENDING = ".ledger.json"
+_MOST_LEDGER_BYTES = 64 * 2**20
+#: Counts of frames that a session's agent and its processor lost, as ledgers have them.
+_AGENT_LOSSES = ("shed", "kernel_dropped")
+_PROCESSOR_LOSSES = ("rejected",)
+
+#: Facts of a table that a reader of the dataset may want.
+_FACTS = ("source", "sessions", "filter", "payload", "schema")
+#: Of those, the ones that name no host.
+_HARMLESS = ("payload", "schema")
+
+#: The context of Croissant 1.0, as its specification gives it; ours is JSON that it leaves alone.
+_CONTEXT: dict[str, Any] = {
+    "@language": "en",
+    "@vocab": "https://schema.org/",
+    "cr": "http://mlcommons.org/croissant/",
+    "dct": "http://purl.org/dc/terms/",
+    "rai": "http://mlcommons.org/croissant/RAI/",
+    "sc": "https://schema.org/",
+    "conformsTo": "dct:conformsTo",
+    "data": {"@id": "cr:data", "@type": "@json"},
+    "dataType": {"@id": "cr:dataType", "@type": "@vocab"},
+    "examples": {"@id": "cr:examples", "@type": "@json"},
+    **{
+        name: f"cr:{name}"
+        for name in (
+            *("citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet"),
+            *("format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField"),
+            *("path", "recordSet", "references", "regex", "repeated", "replace", "separator"),
+            *("source", "subField", "transform"),
+        )
+    },
+    "prepared": {"@id": "https://schema.org/additionalProperty", "@type": "@json"},
+}
+
+
+def prepared(
+    name: str, tables: Sequence[Table], rules: RulesFile, plan: Plan, made: Preparation
+) -> dict[str, Any]:
+    """Return what was done to make a dataset.
+
+    Raises:
+        UsageError: a ledger beside an input is none.
+    """
+    labeller, counts = made.labeller, made.counts
+    return {
+        "name": name,
+        "version": __version__,
+        "kind": tables[0].kind,
+        "inputs": [
+            _input(table, counts.rows_of[table.path], _HARMLESS if plan.key else _FACTS)
+            for table in tables
+        ],
+        "rows": {
+            "read": counts.read,
+            "duplicates": counts.duplicates,
+            "written": counts.written,
+            "unlabelled": labeller.unlabelled,
+        },
+        "labels": {"name": rules.name, "sha256": rules.sha256},
+        "rules": [
+            {
+                **entry._asdict(),
+                "matched": int(labeller.matched[place]),
+                "decided": int(labeller.decided[place]),
+            }
+            for place, entry in enumerate(labeller.entries)
+        ],
+        "overlaps": [
+            {"first": each.first.name, "other": each.other.name, "rows": each.rows}
+            for each in labeller.overlaps()
+        ],
+        "alerts_without_connection": labeller.alerts_without_connection(),
+        "split": _split(plan.split, made),
+        "columns": [{"name": column, "role": role} for column, role in made.roles.items()],
+        "keep": list(plan.keep),
+        "anonymized": plan.key is not None,
+    }
+
+
+def croissant(directory: Path, said: Mapping[str, Any]) -> str:
+    """Return the manifest of a dataset whose files are in a directory, as JSON."""
+    name = said["name"]
+    files = {"rows": ROWS, "training": TRAINING}
+    manifest = {
+        "@context": _CONTEXT,
+        "@type": "sc:Dataset",
+        "conformsTo": "http://mlcommons.org/croissant/1.0",
+        "name": name,
+        "description": f"Labelled {said['kind']} of network traffic, made by network-pipeline.",
+        "distribution": [_file(key, directory / file) for key, file in files.items()],
+        "recordSet": [_records(key, directory / file) for key, file in files.items()],
+        "prepared": said,
+    }
+    return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
+
+
+def _split(plan: splits.Plan, made: Preparation) -> dict[str, Any]:
+    folds = made.counts.folds
+    return {
+        "by": plan.by,
+        "fractions": dict(zip(splits.FOLDS, plan.fractions, strict=True)),
+        "seed": plan.seed,
+        "purge_seconds": plan.gap_ns / 1e9,
+        "groups": made.groups.count,
+        "rows": {fold: folds[fold] for fold in splits.FOLDS},
+        "rows_in_none": folds[""],
+    }
+
+
+def _input(table: Table, rows: int, facts: Sequence[str]) -> dict[str, Any]:
+    return {
+        "name": table.path.name,
+        "sha256": table.sha256,
+        "bytes": table.path.stat().st_size,
+        "rows": rows,
+        "facts": {name: table.facts[name] for name in facts if name in table.facts},
+        "notes": list(table.notes),
+        "losses": _losses(table.path.with_name(table.path.name + _LEDGER_ENDING)),
+    }
+
+
+def _losses(path: Path) -> dict[str, int]:
+    """Return the losses that the ledger beside a dataset tells; none where it has no ledger."""
+    try:
+        with path.open("rb") as file:
+            sessions = json.loads(file.read(_MOST_LEDGER_BYTES))["sessions"]
+        losses: Counter[str] = Counter()
+        for session in sessions.values():
+            agent = session.get("agent") or {}
+            losses.update({name: int(agent.get(name, 0)) for name in _AGENT_LOSSES})
+            losses.update({name: int(session.get(name, 0)) for name in _PROCESSOR_LOSSES})
+    except FileNotFoundError:
+        return {}
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise UsageError(f"{path}: no ledger") from None
+    return dict(losses)
+
+
+def _file(key: str, path: Path) -> dict[str, Any]:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    return {
+        "@type": "cr:FileObject",
+        "@id": f"{key}.parquet",
+        "name": path.name,
+        "contentUrl": path.name,
+        "contentSize": f"{path.stat().st_size} B",
+        "encodingFormat": "application/x-parquet",
+        "sha256": digest,
+    }
+
+
+def _records(key: str, path: Path) -> dict[str, Any]:
+    return {
+        "@type": "cr:RecordSet",
+        "@id": key,
+        "name": key,
+        "field": [
+            {
+                "@type": "cr:Field",
+                "@id": f"{key}/{column.name}",
+                "name": column.name,
+                "description": column.metadata[b"role"].decode(),
+                "dataType": _data_type(column.type),
+                "source": {
+                    "fileObject": {"@id": f"{key}.parquet"},
+                    "extract": {"column": column.name},
+                },
+            }
+            for column in pq.read_schema(path)
+        ],
+    }
+
+
+def _data_type(kind: pa.DataType) -> str:
+    if pa.types.is_integer(kind):
+        return "sc:Integer"
+    if pa.types.is_floating(kind):
+        return "sc:Float"
+    if pa.types.is_boolean(kind):
+        return "sc:Boolean"
+    return "sc:DateTime" if pa.types.is_timestamp(kind) else "sc:Text"

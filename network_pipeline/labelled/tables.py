@@ -1,0 +1,213 @@
+"""Datasets that are read: files of packets or of flows, as batches of one shape.
+
+Parquet keeps types, roles and where its rows come from; CSV is text with the columns of
+:mod:`network_pipeline.schema`, or, for other tables, with types that are found by reading it once.
+Whatever the file, hex columns are bytes and times are nanoseconds in UTC.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from network_pipeline.errors import UsageError
+from network_pipeline.labelled import antinex, meaning
+from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
+
+#: Rows that are worked on at once.
+BATCH_ROWS = 65_536
+
+_CSV_TYPES = {
+    "uint8": pl.UInt8,
+    "uint16": pl.UInt16,
+    "uint32": pl.UInt32,
+    "uint64": pl.UInt64,
+}
+_HEX = [column.name for column in COLUMNS if column.type == "hex"]
+_TIMES = [column.name for column in COLUMNS if column.type.startswith("timestamp")]
+_NANOSECONDS = pl.Datetime("ns", "UTC")
+
+#: Where Parquet files keep the Arrow schema that they were written with.
+_SCHEMA_KEY = b"ARROW:schema"
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Table:
+    """A file of rows: ``kind`` is ``packets`` or ``flows``, ``roles`` has every column's.
+
+    ``facts`` are what the file says of its rows; ``notes`` what a reader should know of them.
+    """
+
+    path: Path
+    kind: str
+    schema: pa.Schema
+    roles: Mapping[str, str]
+    sha256: str
+    rows_of: pl.LazyFrame = field(repr=False)
+    facts: Mapping[str, str] = field(default_factory=dict)
+    notes: Sequence[str] = ()
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The names of capture files by session, where the dataset knows them."""
+        try:
+            found = json.loads(self.facts.get("files", "{}"))
+        except ValueError:
+            found = None
+        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows in order.
+
+        Raises:
+            UsageError: the file holds something else than its columns say.
+        """
+        try:
+            yield from self.rows_of.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+        except pl.exceptions.PolarsError as error:
+            raise UsageError(f"{self.path}: {_first_line(error)}") from None
+
+
+def open_tables(paths: Sequence[str], form: str = "network-pipeline") -> list[Table]:
+    """Return the datasets that a command was given, each content once.
+
+    ``form`` is ``network-pipeline``, or ``antinex`` for CSVs of the original tool.
+
+    Raises:
+        UsageError: one cannot be read, is no dataset, or is of another kind or schema than others.
+    """
+    tables: dict[str, Table] = {}
+    for path in map(Path, paths):
+        table = _open(path, form)
+        if table.sha256 in tables:
+            _log.warning("%s is the same as %s: read once", path, tables[table.sha256].path)
+        tables.setdefault(table.sha256, table)
+    first, *others = tables.values()
+    for other in others:
+        _check_alike(first, other)
+    return [first, *others]
+
+
+def _open(path: Path, form: str) -> Table:
+    try:
+        if form == "antinex":
+            return _antinex(path)
+        if path.suffix == ".parquet":
+            return _parquet(path)
+        if path.suffix == ".csv":
+            return _csv(path)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    except (pa.ArrowInvalid, pl.exceptions.PolarsError) as error:
+        raise UsageError(f"{path}: {_first_line(error)}") from None
+    raise UsageError(f"{path}: a dataset's name ends in .parquet or .csv")
+
+
+def _parquet(path: Path) -> Table:
+    digest = _sha256(path)
+    schema = pq.read_schema(path)
+    said = pq.read_metadata(path).metadata or {}
+    facts = {key.decode(): text.decode() for key, text in said.items() if key != _SCHEMA_KEY}
+    kind, roles = _kind(path, schema.names), {}
+    for column in schema:
+        said = (column.metadata or {}).get(b"role", b"").decode()
+        roles[column.name] = said or meaning.role(column.name, kind)
+    plain = _stored(schema)
+    return Table(path, kind, plain, roles, digest, pl.scan_parquet(path), facts)
+
+
+def _csv(path: Path) -> Table:
+    digest = _sha256(path)
+    names = pl.read_csv(path, n_rows=0).columns
+    if tuple(names[: len(COLUMN_NAMES)]) == COLUMN_NAMES:
+        return _packets_csv(path, digest, names[len(COLUMN_NAMES) :])
+    times = [name for name in (*meaning.COLUMNS["start"], *meaning.COLUMNS["end"]) if name in names]
+    texts = dict.fromkeys(times, pl.String)
+    rows = pl.scan_csv(path, infer_schema_length=None, schema_overrides=texts)
+    rows = rows.with_columns(_times(times))
+    schema = rows.collect_schema().to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
+    kind = _kind(path, names)
+    roles = {name: meaning.role(name, kind) for name in names}
+    return Table(path, kind, _stored(schema), roles, digest, rows)
+
+
+def _packets_csv(path: Path, digest: str, others: Sequence[str]) -> Table:
+    """Open packets; what other columns there are (the id of their flow) is text."""
+    types: dict[str, Any] = {c.name: _CSV_TYPES.get(c.type, pl.String) for c in COLUMNS}
+    types |= dict.fromkeys(others, pl.String)
+    rows = pl.scan_csv(path, schema=types).with_columns(
+        pl.col(_HEX).str.decode("hex"),
+        _times(_TIMES),
+    )
+    roles = {name: meaning.role(name, "packets") for name in (*COLUMN_NAMES, *others)}
+    schema = _stored(arrow_schema())
+    for name in others:
+        schema = schema.append(pa.field(name, pa.string()))
+    return Table(path, "packets", schema, roles, digest, rows, {"schema": SCHEMA_VERSION})
+
+
+def _times(names: Sequence[str]) -> pl.Expr:
+    texts = pl.col(names).str.to_datetime("%Y-%m-%dT%H:%M:%S%.9fZ", time_unit="ns")
+    return texts.cast(_NANOSECONDS)
+
+
+def _antinex(path: Path) -> Table:
+    digest = _sha256(path)
+    rows, notes = antinex.read(path)
+    roles = {name: meaning.role(name, "packets") for name in COLUMN_NAMES}
+    roles[antinex.LABEL] = "label"
+    schema = _stored(arrow_schema())
+    schema = schema.append(pa.field(antinex.LABEL, pa.string()))
+    facts = {"source": antinex.SOURCE}
+    for note in notes:
+        _log.warning("%s: %s", path.name, note)
+    return Table(path, "packets", schema, roles, digest, rows, facts, notes)
+
+
+def _kind(path: Path, names: Sequence[str]) -> str:
+    if "frame_number" in names:
+        return "packets"
+    if "flow_id" in names:
+        return "flows"
+    raise UsageError(f"{path}: neither packets (frame_number) nor flows (flow_id)")
+
+
+def _check_alike(first: Table, other: Table) -> None:
+    if other.kind != first.kind:
+        raise UsageError(f"{first.path} holds {first.kind}, {other.path} {other.kind}")
+    if other.schema.equals(first.schema):
+        return
+    ours, theirs = set(first.schema), set(other.schema)
+    names = sorted({column.name for column in ours ^ theirs})
+    raise UsageError(f"{first.path} and {other.path} differ in columns: {', '.join(names)}")
+
+
+def _stored(schema: pa.Schema) -> pa.Schema:
+    """Return the types that a dataset keeps columns with: texts as such, each where it belongs."""
+    columns = []
+    for column in schema:
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+            kind = pa.string()
+        columns.append(pa.field(column.name, kind))
+    return pa.schema(columns)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0]
