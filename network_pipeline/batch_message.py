@@ -41,6 +41,9 @@ MAX_PLAIN_BYTES = 64 * 1024 * 1024
 _BODY_BYTES = 256 * 1024
 _PLAIN_BYTES = MAX_PLAIN_BYTES // 4
 
+#: How many times smaller rows are, at least in most cases, when they are compressed.
+_COMPRESSES = 2
+
 #: How full a message is meant to be, since the next rows may compress less well.
 _FILL = 0.9
 
@@ -77,17 +80,19 @@ def _headers(source: str, session: str, numbers: pa.UInt64Array) -> dict[str, st
 
 def _bodies(rows: pa.RecordBatch, codec: str | None) -> Iterator[tuple[bytes, pa.RecordBatch]]:
     """Yield bodies with the rows that they hold."""
-    begin, wanted = 0, 4 * _BODY_BYTES * rows.num_rows // max(1, rows.nbytes)
+    plain_bytes = rows.nbytes  # which takes a while to ask for
+    begin, wanted = 0, _COMPRESSES * _BODY_BYTES * rows.num_rows // max(1, plain_bytes)
     while begin < rows.num_rows:
         piece = rows.slice(begin, min(max(1, wanted), MAX_ROWS))
         count = piece.num_rows
         body = arrow_stream.write(piece, codec)
-        fullness = max(len(body) / _BODY_BYTES, piece.nbytes / _PLAIN_BYTES)
+        piece_bytes = piece.nbytes if plain_bytes > _PLAIN_BYTES else plain_bytes
+        fullness = max(len(body) / _BODY_BYTES, piece_bytes / _PLAIN_BYTES)
         wanted = int(count * _FILL / fullness)
         if fullness > 1 and count > 1:
             continue
         begin += count
-        if len(body) <= MAX_BODY_BYTES and piece.nbytes <= MAX_PLAIN_BYTES:
+        if len(body) <= MAX_BODY_BYTES and piece_bytes <= MAX_PLAIN_BYTES:
             yield body, piece
 
 

@@ -51,11 +51,15 @@ class Received(NamedTuple):
     data: bytes
 
 
-class _Piece(ctypes.Structure):  # struct iovec
+class Piece(ctypes.Structure):
+    """struct iovec."""
+
     _fields_ = (("base", ctypes.c_void_p), ("length", ctypes.c_size_t))
 
 
-class _MessageHeader(ctypes.Structure):  # struct msghdr
+class MessageHeader(ctypes.Structure):
+    """struct msghdr."""
+
     _fields_ = (
         ("name", ctypes.c_void_p),
         ("name_length", ctypes.c_uint),
@@ -67,8 +71,10 @@ class _MessageHeader(ctypes.Structure):  # struct msghdr
     )
 
 
-class _Header(ctypes.Structure):  # struct mmsghdr
-    _fields_ = (("message", _MessageHeader), ("received", ctypes.c_uint))
+class Header(ctypes.Structure):
+    """struct mmsghdr."""
+
+    _fields_ = (("message", MessageHeader), ("received", ctypes.c_uint))
 
 
 class Receiver:
@@ -80,17 +86,17 @@ class Receiver:
     def __init__(self) -> None:
         self._frames = mmap.mmap(-1, BURST_FRAMES * SLOT_BYTES)
         self._about = mmap.mmap(-1, BURST_FRAMES * _ABOUT.size)
-        self._pieces = (_Piece * BURST_FRAMES)()
-        self._headers = (_Header * BURST_FRAMES)()
+        self._pieces = (Piece * BURST_FRAMES)()
+        self._headers = (Header * BURST_FRAMES)()
         frames = ctypes.addressof(ctypes.c_char.from_buffer(self._frames))
         about = ctypes.addressof(ctypes.c_char.from_buffer(self._about))
         for slot in range(BURST_FRAMES):
-            self._pieces[slot] = _Piece(frames + slot * SLOT_BYTES, SLOT_BYTES)
-            piece = ctypes.addressof(self._pieces) + slot * ctypes.sizeof(_Piece)
+            self._pieces[slot] = Piece(frames + slot * SLOT_BYTES, SLOT_BYTES)
+            piece = ctypes.addressof(self._pieces) + slot * ctypes.sizeof(Piece)
             address = about + slot * _ABOUT.size
             control = address + _ADDRESS_BYTES
             control_length = _ABOUT.size - _ADDRESS_BYTES
-            self._headers[slot].message = _MessageHeader(
+            self._headers[slot].message = MessageHeader(
                 address, _ADDRESS_BYTES, piece, 1, control, control_length
             )
         # The kernel overwrites lengths in the headers; this is how they must be before a call.
