@@ -22,7 +22,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -30,7 +30,6 @@ from network_pipeline import payload_key
 from network_pipeline.capture.file_filter import FileFilter
 from network_pipeline.capture.inputs import Input
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
-from network_pipeline.dataset.exports import Export
 from network_pipeline.dataset.writers import FileTaken, errors_of
 from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.errors import DatasetError
@@ -75,6 +74,19 @@ class Plan:
     threads: int = 1
 
 
+class Takes(Protocol):
+    """What rows are given to: an export, or what makes something else of them."""
+
+    facts: dict[str, str]
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Take rows, all of one session, in order.
+
+        Raises:
+            DatasetError: they cannot be written.
+        """
+
+
 class _Decoded(NamedTuple):
     rows: pa.RecordBatch
     filtered: int
@@ -82,12 +94,12 @@ class _Decoded(NamedTuple):
 
 
 class Conversion:
-    """Reads capture files and appends their rows to an export.
+    """Reads capture files and appends their rows to an export, or to what takes them like one.
 
     ``counters`` must have those of :data:`COUNTED`.
     """
 
-    def __init__(self, export: Export, counters: Counters, plan: Plan) -> None:
+    def __init__(self, export: Takes, counters: Counters, plan: Plan) -> None:
         self._export = export
         self._counters = counters
         self._plan = plan

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from network_pipeline import dictionary, settings
-from network_pipeline.scripts import capture_pcap, listen, main, pcap, send
+from network_pipeline.flows.schema import FLOW_COLUMNS
+from network_pipeline.scripts import capture_pcap, flows, listen, main, pcap, send
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.rst").read_text()
@@ -23,6 +24,7 @@ OPTIONS = (
     main.PORT_OPTION,
     *pcap.OPTIONS,
     *capture_pcap.OPTIONS,
+    *flows.OPTIONS,
 )
 
 
@@ -47,6 +49,16 @@ def test_every_splunk_variable_is_described(variable: str) -> None:
 def test_the_columns_page_is_that_of_the_schema() -> None:
     # network-pipeline columns --rst > docs/columns.rst
     assert (ROOT / "docs" / "columns.rst").read_text() == dictionary.as_rst()
+
+
+def test_the_page_of_flows_ends_with_their_columns() -> None:
+    # network-pipeline columns --of flows --rst
+    page = (ROOT / "docs" / "flows.rst").read_text()
+    assert page.partition("Columns\n-------\n\n")[2] == dictionary.flows_as_rst()
+
+
+def test_the_readme_says_how_many_columns_flows_have() -> None:
+    assert f"A flow has {len(FLOW_COLUMNS)} columns" in README
 
 
 @pytest.mark.parametrize("path", ["README.rst", "CHANGELOG.rst", "LICENSE"])

@@ -7,10 +7,12 @@ time of polars.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from network_pipeline.dataset import csv_cells
@@ -26,15 +28,32 @@ _KINDS = {
     "timestamp[ns, UTC]": csv_cells.TIME,
     **dict.fromkeys(INTEGER_LIMITS, csv_cells.NUMBER),
 }
+#: The types of the columns of packets.
+PACKET_TYPES = tuple(column.type for column in COLUMNS)
+
 _DIGITS = {kind: len(str(limit)) for kind, limit in INTEGER_LIMITS.items()}
 
 
-def lines(rows: pa.RecordBatch) -> memoryview:
-    """Return a line of UTF-8 for every row, without a header; absent and empty are no text."""
+def lines(rows: pa.RecordBatch, types: Iterable[str] = PACKET_TYPES) -> memoryview:
+    """Return a line of UTF-8 for every row, without a header; absent and empty are no text.
+
+    ``types`` are those of the columns, as schemas name them: of packets, if not said otherwise.
+    """
     cells = _Cells(rows.num_rows)
-    for column, array in zip(COLUMNS, rows.columns, strict=True):
-        cells.add(column.type, array)
+    for kind, array in zip(types, rows.columns, strict=True):
+        if kind in _KINDS:
+            cells.add(kind, array)
+        else:
+            cells.add("string", _as_text(array))
     return cells.written()
+
+
+def _as_text(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Return numbers as the shortest text that is theirs; those of a list with ``;`` between."""
+    if not pa.types.is_list(array.type):
+        return array.cast(pa.string())
+    texts = pa.ListArray.from_arrays(array.offsets, array.flatten().cast(pa.string()))
+    return pc.binary_join(texts, ";")
 
 
 class _Cells:

@@ -90,7 +90,7 @@ def _run(values: cli.Values) -> None:
     for line in summary.lines(counters.snapshot()):
         print(line)
     print(path)
-    _raise_problems(summary, plan.filter)
+    raise_problems(summary, plan.filter)
 
 
 def _path(values: cli.Values) -> Path:
@@ -125,7 +125,8 @@ def _payload_key(values: cli.Values) -> bytes:
     return payload_key.load_or_make(settings.state_dir(settings.environment()) / "payload.key")
 
 
-def _raise_problems(summary: Summary, frame_filter: FileFilter | None) -> None:
+def raise_problems(summary: Summary, frame_filter: FileFilter | None) -> None:
+    """Raise what was wrong with files or a filter, now that all that was right is written."""
     problems = list(frame_filter.problems) if frame_filter else []
     if summary.damaged:
         names = ", ".join(damage.name for damage in summary.damaged)
