@@ -7,7 +7,7 @@ time of polars.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -34,17 +34,20 @@ PACKET_TYPES = tuple(column.type for column in COLUMNS)
 _DIGITS = {kind: len(str(limit)) for kind, limit in INTEGER_LIMITS.items()}
 
 
-def lines(rows: pa.RecordBatch, types: Iterable[str] = PACKET_TYPES) -> memoryview:
+def lines(rows: pa.RecordBatch, types: Sequence[str] = PACKET_TYPES) -> memoryview:
     """Return a line of UTF-8 for every row, without a header; absent and empty are no text.
 
     ``types`` are those of the columns, as schemas name them: of packets, if not said otherwise.
     """
     cells = _Cells(rows.num_rows)
-    for kind, array in zip(types, rows.columns, strict=True):
-        if kind in _KINDS:
-            cells.add(kind, array)
-        else:
-            cells.add("string", _as_text(array))
+    kinds = [kind if kind in _KINDS else "string" for kind in types]
+    # All of them at once: what has the same address must be the same.
+    columns = [
+        array if kind == known else _as_text(array)
+        for array, kind, known in zip(rows.columns, types, kinds, strict=True)
+    ]
+    for kind, array in zip(kinds, columns, strict=True):
+        cells.add(kind, array)
     return cells.written()
 
 

@@ -147,7 +147,7 @@ class CsvExport(Export):
         file.write((",".join(self.layout.schema.names) + "\n").encode())
 
     def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
-        file.write(csv_text.lines(batch, self.layout.types.values()))
+        file.write(csv_text.lines(batch, tuple(self.layout.types.values())))
 
 
 class JsonLinesExport(Export):

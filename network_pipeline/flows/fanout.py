@@ -37,14 +37,15 @@ _HOST_KIND = 2
 class Fanout:
     """Beginnings of flows in the last minute; there is room for ``most``.
 
-    An entry's ``counts`` are its flows in the short and the long window, then for a source the
-    ports in both and the hosts in both.
+    ``buckets`` hold the number of their first entry and one, so that memory as the system gives it
+    is a table of none. An entry's ``counts`` are its flows in the short and the long window, then
+    for a source the ports in both and the hosts in both.
     """
 
     def __init__(self, most: int) -> None:
         size = 1 << (3 * most - 1).bit_length()
         self.mask = size - 1
-        self.buckets = np.full(size, _NONE, np.int32).data
+        self.buckets = np.zeros(size, np.int32).data
         self.keys = np.empty(3 * most, np.uint64).data
         self.chain = np.empty(3 * most, np.int32).data
         self.counts = np.empty((3 * most, 6), np.int32).data
@@ -166,7 +167,7 @@ class Fanout:
     def _entry(self, key: int) -> int:
         """Return the entry of a key, a new one where there is none."""
         bucket = key & self.mask
-        entry = self.buckets[bucket]
+        entry = self.buckets[bucket] - 1
         while entry >= 0:
             if self.keys[entry] == key:
                 return entry
@@ -180,15 +181,15 @@ class Fanout:
         for field in range(6):
             self.counts[entry, field] = 0
         self.keys[entry] = key
-        self.chain[entry] = self.buckets[bucket]
-        self.buckets[bucket] = entry
+        self.chain[entry] = self.buckets[bucket] - 1
+        self.buckets[bucket] = entry + 1
         return entry
 
     def _free(self, entry: int) -> int:
         bucket = self.keys[entry] & self.mask
-        before = self.buckets[bucket]
+        before = self.buckets[bucket] - 1
         if before == entry:
-            self.buckets[bucket] = self.chain[entry]
+            self.buckets[bucket] = self.chain[entry] + 1
         else:
             while self.chain[before] != entry:
                 before = self.chain[before]

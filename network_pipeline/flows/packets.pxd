@@ -14,7 +14,7 @@ cdef int _DNS_QR, _DNS_RCODE, _DNS_QTYPE, _RAW_LEN
 cdef int _PORTS, _ICMP, _TCP, _UDP, _ICMPV6, _SCTP, _MORE, _LEAST_TCP, _UDP_BYTES, _ICMP_BYTES
 cdef int _SCTP_BYTES, _IPV6_BYTES
 cdef int64_t _MOST_TIME
-cdef uint64_t _WORD
+cdef uint64_t _WORD, _MOST_BYTE
 
 ctypedef fused Number:
     uint8_t

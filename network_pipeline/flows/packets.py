@@ -48,6 +48,7 @@ _SCTP_BYTES = 12
 _IPV6_BYTES = 40
 
 _WORD = 0xFFFF_FFFF
+_MOST_BYTE = 255
 
 #: Times that differ by more than this do not fit into 64 bits of nanoseconds.
 _MOST_TIME = 1 << 62
@@ -303,12 +304,14 @@ def _read_ipv4(data: memoryview, begin: int, end: int, words: memoryview, row: i
     for at in range(begin, end):
         value = data[at]
         if value == ord("."):
-            address = address << 8 | number & 255
+            address = address << 8 | number
             number = 0
             dots += 1
-        elif ord("0") <= value <= ord("9") and number < 256:
+        elif ord("0") <= value <= ord("9"):
             number = 10 * number + value - ord("0")
         else:
             return 0
-    words[row] = (address << 8 | number & 255) & _WORD
+        if number > _MOST_BYTE:
+            return 0
+    words[row] = (address << 8 | number) & _WORD
     return 1 if dots == 3 else 0
