@@ -23,6 +23,14 @@ _COMPILED = (
     "network_pipeline/decode/layers",
     "network_pipeline/decode/options",
     "network_pipeline/decode/written",
+    "network_pipeline/flows/fanout",
+    "network_pipeline/flows/features",
+    "network_pipeline/flows/fragments",
+    "network_pipeline/flows/keys",
+    "network_pipeline/flows/meter",
+    "network_pipeline/flows/packets",
+    "network_pipeline/flows/store",
+    "network_pipeline/flows/texts",
 )
 _DIRECTIVES = {
     "language_level": 3,

@@ -27,7 +27,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import pyarrow as pa
 
@@ -36,7 +36,6 @@ from network_pipeline.capture.file_filter import FileFilter
 from network_pipeline.capture.inputs import Input
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
 from network_pipeline.dataset import ledger_files
-from network_pipeline.dataset.exports import Export
 from network_pipeline.dataset.identities import ENDINGS
 from network_pipeline.dataset.writers import FileTaken, errors_of
 from network_pipeline.decode.columnar import decode_batch
@@ -84,6 +83,19 @@ class Plan:
     threads: int = 1
 
 
+class Takes(Protocol):
+    """What rows are given to: an export, or what makes something else of them."""
+
+    facts: dict[str, str]
+
+    def append(self, batch: pa.RecordBatch) -> None:
+        """Take rows, all of one session, in order.
+
+        Raises:
+            DatasetError: they cannot be written.
+        """
+
+
 class _Decoded(NamedTuple):
     rows: pa.RecordBatch
     filtered: int
@@ -91,12 +103,12 @@ class _Decoded(NamedTuple):
 
 
 class Conversion:
-    """Reads capture files and appends their rows to an export.
+    """Reads capture files and appends their rows to an export, or to what takes them like one.
 
     ``counters`` must have those of :data:`COUNTED`.
     """
 
-    def __init__(self, export: Export, counters: Counters, plan: Plan) -> None:
+    def __init__(self, export: Takes, counters: Counters, plan: Plan) -> None:
         self._export = export
         self._counters = counters
         self._plan = plan
@@ -133,13 +145,12 @@ class Conversion:
         self._export.facts |= self._facts(names)
         return self._summary
 
-    def keep_ledger(self) -> None:
+    def keep_ledger(self, path: Path) -> None:
         """Write the ledger beside the dataset, which is complete; none beside JSON lines.
 
         Raises:
             DatasetError: it cannot be written.
         """
-        path = self._export.path
         if not path.name.endswith(ENDINGS):
             return
         with errors_of(path):

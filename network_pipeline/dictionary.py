@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from network_pipeline.flows.schema import FLOW_COLUMNS
 from network_pipeline.schema import COLUMNS, SCHEMA_VERSION
 
 _TITLE = f"""\
@@ -18,6 +19,9 @@ Numbers are decimal integers, ``hex`` is lower-case without a prefix, times are 
 same value, where there is one. A column's role says what a model may do with it:
 `docs/datasets.rst <datasets.rst>`_.
 
+"""
+
+_TABLE = """\
 .. list-table::
    :header-rows: 1
 
@@ -26,17 +30,34 @@ same value, where there is one. A column's role says what a model may do with it
 
 def as_text() -> Iterator[str]:
     """Yield one line per column: name, type, meaning."""
-    name_width = max(len(column.name) for column in COLUMNS)
-    type_width = max(len(column.type) for column in COLUMNS)
-    for column in COLUMNS:
-        yield f"{column.name:{name_width}}  {column.type:{type_width}}  {column.meaning}"
+    yield from _lines([(column.name, column.type, column.meaning) for column in COLUMNS])
+
+
+def flows_as_text() -> Iterator[str]:
+    """Yield one line per column of flows: name, type, role, meaning."""
+    yield from _lines([(c.name, c.type, c.role, c.meaning) for c in FLOW_COLUMNS])
+
+
+def _lines(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Yield lines in which all cells but the last have a width."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    for *cells, last in rows:
+        padded = (cell.ljust(width) for cell, width in zip(cells, widths, strict=False))
+        yield "  ".join([*padded, last])
 
 
 def as_rst() -> str:
     """Return the page of the docs."""
     rows = [("column", "type", "role", "meaning", "tshark")]
     rows += [(f"``{c.name}``", c.type, c.role, _escaped(c.meaning), c.tshark) for c in COLUMNS]
-    return _TITLE + "".join(_row(cells) for cells in rows)
+    return _TITLE + _TABLE + "".join(_row(cells) for cells in rows)
+
+
+def flows_as_rst() -> str:
+    """Return the table of flows' columns."""
+    rows = [("column", "type", "role", "unit", "meaning")]
+    rows += [(f"``{c.name}``", c.type, c.role, c.unit, _escaped(c.meaning)) for c in FLOW_COLUMNS]
+    return _TABLE + "".join(_row(cells) for cells in rows)
 
 
 def _escaped(text: str) -> str:

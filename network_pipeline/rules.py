@@ -30,12 +30,14 @@ _PROTOCOLS = {"arp": "arp", "icmp": "icmp or icmp6", "tcp": "tcp", "udp": "udp"}
 _SCHEMES = {*DEFAULT_PORTS, "redis+socket", "memory"}
 
 
-def whole_number(least: int) -> Callable[[str], int]:
-    """Return a rule for whole numbers of at least ``least``."""
+def whole_number(least: int, most: int | None = None) -> Callable[[str], int]:
+    """Return a rule for whole numbers from ``least`` to ``most``."""
 
     def parse(text: str) -> int:
         if not re.fullmatch(r"[+-]?[0-9]{1,18}", text) or int(text) < least:
             raise ValueError(f"must be a whole number of at least {least}")
+        if most is not None and int(text) > most:
+            raise ValueError(f"must be a whole number of at most {most}")
         return int(text)
 
     return parse

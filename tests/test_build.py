@@ -27,6 +27,14 @@ _MODULES = {
     "network_pipeline/decode/layers",
     "network_pipeline/decode/options",
     "network_pipeline/decode/written",
+    "network_pipeline/flows/fanout",
+    "network_pipeline/flows/features",
+    "network_pipeline/flows/fragments",
+    "network_pipeline/flows/keys",
+    "network_pipeline/flows/meter",
+    "network_pipeline/flows/packets",
+    "network_pipeline/flows/store",
+    "network_pipeline/flows/texts",
 }
 _LEAST_SETUPTOOLS = 77
 

@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 
 from network_pipeline import dictionary, settings
-from network_pipeline.scripts import capture_pcap, listen, main, pcap, prepare_dataset, send
+from network_pipeline.flows.schema import FLOW_COLUMNS
+from network_pipeline.scripts import (
+    capture_pcap,
+    flows,
+    listen,
+    main,
+    pcap,
+    prepare_dataset,
+    send,
+)
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.rst").read_text()
@@ -29,6 +38,7 @@ OPTIONS = (
     *capture_pcap.OPTIONS,
     *prepare_dataset.PREPARE_OPTIONS,
     *prepare_dataset.AUDIT_OPTIONS,
+    *flows.OPTIONS,
 )
 
 
@@ -53,6 +63,16 @@ def test_every_splunk_variable_is_described(variable: str) -> None:
 def test_the_columns_page_is_that_of_the_schema() -> None:
     # network-pipeline columns --rst > docs/columns.rst
     assert (ROOT / "docs" / "columns.rst").read_text() == dictionary.as_rst()
+
+
+def test_the_page_of_flows_ends_with_their_columns() -> None:
+    # network-pipeline columns --of flows --rst
+    page = (ROOT / "docs" / "flows.rst").read_text()
+    assert page.partition("Columns\n-------\n\n")[2] == dictionary.flows_as_rst()
+
+
+def test_the_readme_says_how_many_columns_flows_have() -> None:
+    assert f"A flow has {len(FLOW_COLUMNS)} columns" in README
 
 
 @pytest.mark.parametrize("path", ["README.rst", "CHANGELOG.rst", "LICENSE"])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from network_pipeline import ledger
 from network_pipeline.dataset import ledger_files
 from network_pipeline.dataset.book import MAX_RANGES
-from network_pipeline.dataset.exports import CsvExport, ParquetExport
+from network_pipeline.dataset.exports import CsvExport, ParquetExport, packets
 from network_pipeline.dataset.identities import Block, IdentityReader
 from network_pipeline.dataset.writers import errors_of
 from network_pipeline.errors import DatasetError, UsageError
@@ -79,7 +79,7 @@ def dedupe(
         raise UsageError(f"{output}: has a ledger, so a processor wrote it; name another output")
     ledgers = [ledger_files.read(ledger_files.path_of(path)) for path in inputs]
     copied, known = Copied(), dict[str, _Known]()
-    with _COPIES[output.suffix](output) as copy:
+    with _COPIES[output.suffix](output, packets()) as copy:
         for path in filter(Path.exists, inputs):  # others are ledgers without a dataset
             _copy(IdentityReader(path, is_whole=True, progress=progress), copy, known, copied)
     _write_ledger(output, [each for each in ledgers if each], known)

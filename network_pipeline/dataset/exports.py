@@ -8,7 +8,8 @@ batched.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -17,9 +18,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from network_pipeline.dataset import csv_text
-from network_pipeline.dataset.writers import HEADER, errors_of, sync_directory
+from network_pipeline.dataset.writers import errors_of, sync_directory
 from network_pipeline.errors import UsageError
-from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
+from network_pipeline.schema import COLUMNS, arrow_schema
 
 #: Rows of one group of a Parquet file.
 GROUP_ROWS = 65_536
@@ -27,22 +28,51 @@ GROUP_ROWS = 65_536
 #: Batches that wait to be a group: a small one takes far more memory than its rows.
 _MOST_WAITING = 256
 
-_HEX = [column.name for column in COLUMNS if column.type == "hex"]
-_INTERFACE = "frame_interface"
 _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.9fZ"
 
+
+@dataclass(frozen=True)
+class Layout:
+    """What rows look like: their Arrow schema, whose metadata has its version, and types by name.
+
+    Parquet files have dictionaries of all columns but the ``varying``, and statistics of the
+    ``searched``. Of those that come as dictionaries, the ``steady`` ones are the same however rows
+    were batched, and are written as they are.
+    """
+
+    schema: pa.Schema
+    types: Mapping[str, str]
+    varying: frozenset[str]
+    searched: tuple[str, ...]
+    steady: frozenset[str] = frozenset()
+
+    @property
+    def version(self) -> str:
+        """The schema's version."""
+        return str(self.schema.metadata[b"schema"].decode())
+
+
 #: Columns that hardly ever have a value twice, or whose values differ little from one another.
-_VARYING = {
+_VARYING = frozenset({
     "frame_number", "frame_time", "ip_id", "ip_chksum", "icmp_chksum", "icmpv6_chksum", "tcp_seq",
     "tcp_ack", "tcp_window", "tcp_chksum", "tcp_options_tsval", "tcp_options_tsecr", "udp_chksum",
     "tcp_options_raw", "raw_load",
-}  # fmt: skip
-_REPEATING = [column.name for column in COLUMNS if column.name not in _VARYING]
+})  # fmt: skip
 #: Columns that readers find rows by.
-_SEARCHED = [
+_SEARCHED = (
     "session", "frame_number", "frame_time", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst",
     "tcp_sport", "tcp_dport", "udp_sport", "udp_dport",
-]  # fmt: skip
+)  # fmt: skip
+
+
+#: Errors are always the same; sources and sessions are those of the rows, in their order.
+_STEADY = frozenset(("source", "session", "frame_error"))
+
+
+def packets() -> Layout:
+    """Return the layout of packets."""
+    types = {column.name: column.type for column in COLUMNS}
+    return Layout(arrow_schema(), types, _VARYING, _SEARCHED, _STEADY)
 
 
 class Export:
@@ -52,14 +82,13 @@ class Export:
     the end.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, layout: Layout) -> None:
         self.path = path
+        self.layout = layout
         self.rows = 0
-        self.facts = {"schema": SCHEMA_VERSION}
+        self.facts = {"schema": layout.version}
         self._hidden = path.with_name(f".{path.name}.{os.getpid()}.part")
         self._file: IO[bytes] | None = None
-        self._waiting: list[pa.Table] = []
-        self._waiting_rows = 0
 
     def __enter__(self) -> Self:
         """Create the hidden file, with mode 0600.
@@ -121,10 +150,10 @@ class CsvExport(Export):
     """The text that processors write."""
 
     def _begin(self, file: IO[bytes]) -> None:
-        file.write(HEADER)
+        file.write((",".join(self.layout.schema.names) + "\n").encode())
 
     def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
-        file.write(csv_text.lines(batch))
+        file.write(csv_text.lines(batch, tuple(self.layout.types.values())))
 
 
 class JsonLinesExport(Export):
@@ -134,8 +163,8 @@ class JsonLinesExport(Export):
         import polars as pl  # noqa: PLC0415  slow to import, and only needed here
 
         frame = pl.DataFrame(pl.from_arrow(_plain(batch)))
-        hexes = pl.col(*_HEX).bin.encode("hex")
-        times = pl.col("frame_time").dt.strftime(_TIME_FORMAT)
+        hexes = pl.col(pl.Binary).bin.encode("hex")
+        times = pl.col(pl.Datetime).dt.strftime(_TIME_FORMAT)
         frame.with_columns(hexes, times).write_ndjson(file)
 
 
@@ -146,9 +175,9 @@ class ParquetExport(Export):
     are for columns that have a use for them: they cost half as much as all the rest.
     """
 
-    def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self._schema = _steady_schema()
+    def __init__(self, path: Path, layout: Layout) -> None:
+        super().__init__(path, layout)
+        self._schema = _plain_schema(layout.schema, layout.steady)
         self._writer: Any = None
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
@@ -158,9 +187,10 @@ class ParquetExport(Export):
             file,
             self._schema,
             compression="zstd",
-            use_dictionary=_REPEATING,
-            write_statistics=_SEARCHED,
-            store_schema=False,  # who reads the file gets texts, not dictionaries
+            # Where dictionaries are written as they are, who reads the file gets texts.
+            store_schema=not self.layout.steady,
+            use_dictionary=[name for name in self._leaves() if name not in self.layout.varying],
+            write_statistics=list(self.layout.searched),
         )
 
     def _write(self, file: IO[bytes], batch: pa.RecordBatch) -> None:
@@ -173,6 +203,13 @@ class ParquetExport(Export):
         self._write_groups(1)
         self._writer.add_key_value_metadata(self.facts)
         self._writer.close()
+
+    def _leaves(self) -> list[str]:
+        """Return what Parquet calls the columns: a list's values have a path."""
+        return [
+            f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
+            for field in self.layout.schema
+        ]
 
     def _write_groups(self, least_rows: int) -> None:
         if not self._waiting:
@@ -194,37 +231,29 @@ FORMATS: Mapping[str, type[Export]] = {
 }
 
 
-def export(path: Path) -> Export:
-    """Return the export whose format the file's name ends with.
+def export(path: Path, layout: Layout | None = None) -> Export:
+    """Return the export whose format the file's name ends with; of packets, if not said otherwise.
 
     Raises:
         UsageError: no format ends so.
     """
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {', '.join(FORMATS)}")
-    return FORMATS[path.suffix](path)
+    return FORMATS[path.suffix](path, layout or packets())
 
 
-def _plain_schema(schema: pa.Schema) -> pa.Schema:
+def _plain_schema(schema: pa.Schema, but: Set[str] = frozenset()) -> pa.Schema:
+    """Return the schema with plain columns instead of dictionaries, except some."""
     return pa.schema(
         [
-            field.with_type(field.type.value_type) if pa.types.is_dictionary(field.type) else field
+            field.with_type(field.type.value_type)
+            if pa.types.is_dictionary(field.type) and field.name not in but
+            else field
             for field in schema
-        ]
+        ],
+        schema.metadata,
     )
 
 
 def _plain(batch: pa.RecordBatch) -> pa.Table:
-    """Return the rows with plain columns instead of dictionaries."""
     return pa.Table.from_batches([batch]).cast(_plain_schema(batch.schema))
-
-
-def _steady_schema() -> pa.Schema:
-    """Return the columns as they are written, of which only the interfaces are plain texts.
-
-    Their dictionary depends on how rows were batched. That of errors is always the same, and those
-    of source and session hold what their rows do, in its order.
-    """
-    schema = arrow_schema()
-    place = COLUMN_NAMES.index(_INTERFACE)
-    return schema.set(place, schema.field(place).with_type(pa.string()))

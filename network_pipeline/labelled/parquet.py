@@ -12,14 +12,14 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from network_pipeline.dataset.exports import ParquetExport
+from network_pipeline.dataset.exports import ParquetExport, packets
 
 
 class RowsExport(ParquetExport):
     """A file of rows with a schema of its own."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
-        super().__init__(path)
+        super().__init__(path, packets())
         self._schema = schema
 
     def add(self, frame: pl.DataFrame) -> None:

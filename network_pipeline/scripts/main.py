@@ -23,9 +23,9 @@ examples:
                                      is every frame a row, or known to be lost?
 
 The other commands: capture-tcp, capture-udp, capture-icmp, capture-arp, capture-ssh,
-capture-telnet; packets-redis, packets-rabbitmq; tcp-send-msg, tcp-send-large-msg, udp-send-msg,
-arp-send-msg, icmp-send-msg, listen-tcp-port, listen-udp-port; prepare-dataset, audit-dataset.
-Each has --help."""
+capture-telnet, network-agent; packets-redis, packets-rabbitmq; packets-pcap, packets-flows,
+capture-pcap; prepare-dataset, audit-dataset; tcp-send-msg, tcp-send-large-msg, udp-send-msg,
+arp-send-msg, icmp-send-msg, listen-tcp-port, listen-udp-port. Each has --help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,6 +59,9 @@ def build_parser() -> argparse.ArgumentParser:
     cli.add_options(demo, [settings.BROKER_OPTIONS[0]])
     demo.set_defaults(action=_demo)
     columns = commands.add_parser("columns", help="show what every column of a dataset means")
+    columns.add_argument(
+        "--of", choices=("packets", "flows"), default="packets", help="whose columns (packets)"
+    )
     columns.add_argument("--rst", action="store_true", help="as a reStructuredText table")
     columns.set_defaults(action=_columns)
     return parser
@@ -107,7 +110,11 @@ def _status(given: argparse.Namespace) -> None:
 def _columns(given: argparse.Namespace) -> None:
     from network_pipeline import dictionary  # noqa: PLC0415
 
-    if given.rst:
+    if given.of == "flows" and given.rst:
+        print(dictionary.flows_as_rst(), end="")
+    elif given.of == "flows":
+        print(*dictionary.flows_as_text(), sep="\n")
+    elif given.rst:
         print(dictionary.as_rst(), end="")
     else:
         print(*dictionary.as_text(), sep="\n")

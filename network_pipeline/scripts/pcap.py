@@ -77,11 +77,11 @@ def _run(values: cli.Values) -> None:
         conversion = Conversion(output, counters, plan)
         with FileReport("packets-pcap", counters, files, conversion.reading):
             summary = conversion.run(files, stop)
-    conversion.keep_ledger()
+    conversion.keep_ledger(path)
     for line in summary.lines(counters.snapshot()):
         print(line)
     print(path)
-    _raise_problems(summary, plan.filter)
+    raise_problems(summary, plan.filter)
 
 
 def _path(values: cli.Values) -> Path:
@@ -108,7 +108,8 @@ def _plan(values: cli.Values) -> Plan:
     )
 
 
-def _raise_problems(summary: Summary, frame_filter: FileFilter | None) -> None:
+def raise_problems(summary: Summary, frame_filter: FileFilter | None) -> None:
+    """Raise what was wrong with files or a filter, now that all that was right is written."""
     problems = list(frame_filter.problems) if frame_filter else []
     if summary.damaged:
         names = ", ".join(damage.name for damage in summary.damaged)

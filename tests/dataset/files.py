@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from network_pipeline.dataset.exports import ParquetExport
+from network_pipeline.dataset.exports import ParquetExport, packets
 from network_pipeline.dataset.writers import HEADER
 from network_pipeline.schema import COLUMN_NAMES, arrow_schema
 
@@ -36,7 +36,7 @@ def parquet_file(path: Path, rows: Iterable[Row]) -> Path:
         "session": [session for session, _ in values],
         "frame_number": [number for _, number in values],
     }
-    with ParquetExport(path) as export:
+    with ParquetExport(path, packets()) as export:
         fields = arrow_schema()
         arrays = [
             pa.array(columns.get(field.name, [None] * len(values)), type=_plain(field.type))

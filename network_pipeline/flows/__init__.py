@@ -1,0 +1,1 @@
+"""Bidirectional flows from packets: one pass, bounded memory, every packet accounted for."""

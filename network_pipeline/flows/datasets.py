@@ -1,0 +1,174 @@
+"""Datasets of packets, CSV and Parquet, as record batches of the columns that flows are made of.
+
+Payloads are the largest part of a dataset and hardly ever needed: a group of a Parquet file is read
+without them unless it has an ICMP error or SCTP. Where all columns are asked for, they are those of
+the schema, in its order.
+"""
+
+from __future__ import annotations
+
+import binascii
+import csv
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pc_csv
+import pyarrow.parquet as pq
+
+from network_pipeline.decode.assembly import offsets_of
+from network_pipeline.errors import DatasetError, UsageError
+from network_pipeline.flows.columns import ASKING, fill
+from network_pipeline.flows.fields import READ_NUMBERS, READ_TEXTS
+from network_pipeline.flows.recording import Recording
+from network_pipeline.schema import COLUMN_NAMES, COLUMNS, arrow_schema
+
+_SUFFIXES = (".csv", ".parquet")
+
+#: Columns of which a Parquet file has dictionaries, which are read as such.
+_CODED = ("source", "session", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
+
+#: Rows of a batch.
+_ROWS = 65_536
+_CSV_BYTES = 1 << 24
+
+_log = logging.getLogger(__name__)
+
+_NEEDED = (*READ_TEXTS, *READ_NUMBERS)
+_PAYLOAD = "raw_load"
+
+
+def is_dataset(path: str) -> bool:
+    """Return whether a file is a dataset by the ending of its name, and no capture file."""
+    return Path(path).suffix in _SUFFIXES
+
+
+def check(paths: Sequence[str]) -> None:
+    """See whether datasets are there and have the columns that flows are made of.
+
+    Raises:
+        UsageError: one is not there, cannot be read, is given twice, or lacks a column.
+    """
+    seen: dict[Path, str] = {}
+    for path in paths:
+        if other := seen.get(Path(path).resolve()):
+            raise UsageError(f"{path} and {other} are one file: its packets would count twice")
+        seen[Path(path).resolve()] = path
+        lacking = [name for name in (*_NEEDED, _PAYLOAD) if name not in _names(path)]
+        if lacking:
+            raise UsageError(f"{path}: no dataset of packets, it lacks {', '.join(lacking[:3])}")
+
+
+def read(
+    paths: Sequence[str], recording: Recording, stop: threading.Event, *, all_columns: bool
+) -> None:
+    """Give a recording the rows of datasets, or those before ``stop`` is set.
+
+    Raises:
+        DatasetError: one cannot be read, or rows cannot be written.
+    """
+    for path in paths:
+        for batch in batches(path, all_columns=all_columns):
+            if stop.is_set():
+                _log.warning("stopped: the flows are those of the rows that were read until then")
+                return
+            recording.append(batch)
+
+
+def batches(path: str, *, all_columns: bool) -> Iterator[pa.RecordBatch]:
+    """Yield the rows of a dataset in order; all columns, or those that flows are made of.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        if Path(path).suffix == ".csv":
+            yield from _csv_batches(path, all_columns)
+        else:
+            yield from _parquet_batches(path, all_columns)
+    except (OSError, pa.ArrowException, binascii.Error) as error:
+        raise DatasetError(f"{path}: {str(error).splitlines()[0]}") from error
+
+
+def _names(path: str) -> list[str]:
+    try:
+        if Path(path).suffix == ".csv":
+            with open(path, newline="", encoding="utf-8") as file:
+                return next(csv.reader(file), [])
+        return list(pq.read_schema(path).names)
+    except (OSError, UnicodeDecodeError, pa.ArrowException) as error:
+        raise UsageError(f"cannot read {path}: {str(error).splitlines()[0]}") from None
+
+
+# -- Parquet ---------------------------------------------------------------------------------------
+
+
+def _parquet_batches(path: str, all_columns: bool) -> Iterator[pa.RecordBatch]:
+    with pq.ParquetFile(path, read_dictionary=list(_CODED)) as file:
+        for group in range(file.metadata.num_row_groups):
+            columns = list(COLUMN_NAMES if all_columns else _NEEDED)
+            if not all_columns and _asks_for_payload(file, group):
+                columns.append(_PAYLOAD)
+            for batch in file.iter_batches(
+                _ROWS, row_groups=[group], columns=columns, use_threads=False
+            ):
+                yield batch if not all_columns else batch.select(list(COLUMN_NAMES))
+
+
+def _asks_for_payload(file: pq.ParquetFile, group: int) -> bool:
+    rows = file.read_row_group(group, columns=list(ASKING), use_threads=False).combine_chunks()
+    values = np.empty(rows.num_rows, np.int64)
+    for name, asking in ASKING.items():
+        for chunk in rows.column(name).chunks:
+            fill(values[: len(chunk)], chunk, -1)
+            if any((values[: len(chunk)] == value).any() for value in asking):
+                return True
+    return False
+
+
+# -- CSV -------------------------------------------------------------------------------------------
+
+
+def _csv_batches(path: str, all_columns: bool) -> Iterator[pa.RecordBatch]:
+    types: dict[str, pa.DataType] = {
+        column.name: field.type if column.type != "hex" else pa.string()
+        for column, field in zip(COLUMNS, arrow_schema(), strict=True)
+    }
+    columns = list(COLUMN_NAMES if all_columns else (*_NEEDED, _PAYLOAD))
+    options = pc_csv.ConvertOptions(
+        column_types=types, include_columns=columns, null_values=[""], strings_can_be_null=True
+    )
+    read = pc_csv.ReadOptions(block_size=_CSV_BYTES)
+    with pc_csv.open_csv(path, read_options=read, convert_options=options) as reader:
+        for batch in reader:
+            for first in range(0, batch.num_rows, _ROWS):
+                yield _with_bytes(batch.slice(first, _ROWS))
+
+
+def _with_bytes(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return the rows with bytes where the CSV has hex."""
+    hexes = {column.name for column in COLUMNS if column.type == "hex"}
+    arrays = [
+        _bytes_of(array) if name in hexes else array
+        for name, array in zip(batch.schema.names, batch.columns, strict=True)
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _bytes_of(array: pa.Array[Any]) -> pa.Array[Any]:
+    """Return hex texts as bytes; those that are null stay so."""
+    if array.null_count == len(array):
+        return pa.nulls(len(array), pa.binary())
+    _, offsets, data = array.buffers()
+    places = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * array.offset)
+    if (np.diff(places) % 2).any():
+        raise binascii.Error("a column of hex has a text of odd length")
+    packed = binascii.unhexlify(memoryview(data)[places[0] : places[-1]])
+    present = np.diff(places) > 0
+    bitmap = pa.py_buffer(np.packbits(present, bitorder="little"))
+    begins = pa.py_buffer(offsets_of((np.diff(places) // 2).astype(np.int32)))
+    return pa.Array.from_buffers(pa.binary(), len(array), [bitmap, begins, pa.py_buffer(packed)])

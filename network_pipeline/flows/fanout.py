@@ -1,0 +1,199 @@
+"""What a host has begun lately: flows, and how many ports and hosts these went to.
+
+Windows slide: the last 10 s and the last 60 s of a session's clock before each flow that begins,
+that flow included. Every beginning is an event; it counts in three entries, of the source, of the
+source and the port, of the source and the destination, until it leaves a window at its end. Where
+the count of a pair goes from nothing to one the source has a port or a host more. Entries are
+known by 64 mixed bits of what they stand for. If more flows begin within a minute than there is
+room for, the oldest leave early.
+
+Compiled, see :mod:`network_pipeline.decode.interpreted`.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from network_pipeline.flows.fields import COUNTS, PORTS
+from network_pipeline.flows.keys import Key, mixed
+from network_pipeline.flows.store import MOST_SESSIONS, Store
+
+#: The two windows.
+SHORT_NS = 10_000_000_000
+LONG_NS = 60_000_000_000
+
+_SHORT_NS = SHORT_NS
+_LONG_NS = LONG_NS
+_PORTS = PORTS
+_FANOUT = COUNTS["fanout"]
+
+_NONE = -1
+_SHORT = 0
+_LONG = 1
+_PORT_KIND = 1
+_HOST_KIND = 2
+
+
+class Fanout:
+    """Beginnings of flows in the last minute; there is room for ``most``.
+
+    ``buckets`` hold the number of their first entry and one, so that memory as the system gives it
+    is a table of none. An entry's ``counts`` are its flows in the short and the long window, then
+    for a source the ports in both and the hosts in both.
+    """
+
+    def __init__(self, most: int) -> None:
+        size = 1 << (3 * most - 1).bit_length()
+        self.mask = size - 1
+        self.buckets = np.zeros(size, np.int32).data
+        self.keys = np.empty(3 * most, np.uint64).data
+        self.chain = np.empty(3 * most, np.int32).data
+        self.counts = np.empty((3 * most, 6), np.int32).data
+        self.free_entry = _NONE
+        self.used_entries = 0
+        self.most = most
+        self.clocks = np.empty(most, np.int64).data
+        self.entries = np.empty((most, 3), np.int32).data
+        self.behind = np.empty(most, np.int32).data
+        self.free_event = _NONE
+        self.used_events = 0
+        self.firsts = np.full((2, MOST_SESSIONS), _NONE, np.int32).data
+        self.lasts = np.full(MOST_SESSIONS, _NONE, np.int32).data
+
+    def begin(self, store: Store, row: int, key: Key, session: int, clock: int) -> int:
+        """Count a flow that begins, and write into its row what its source has begun."""
+        self._leave_until(session, clock)
+        event = self._event(session)
+        if event < 0:
+            return 0
+        source = mixed(mixed(mixed(session, key.version), key.src_high), key.src_low)
+        host = mixed(mixed(source ^ _HOST_KIND, key.dst_high), key.dst_low)
+        self.clocks[event] = clock
+        self.entries[event, 0] = self._entry(source)
+        self.entries[event, 1] = _NONE
+        if key.kind == _PORTS:
+            port = mixed(source ^ _PORT_KIND, key.protocol << 16 | key.dst_port)
+            self.entries[event, 1] = self._entry(port)
+        self.entries[event, 2] = self._entry(host)
+        for window in range(2):
+            self._enter(event, window)
+        self._append(event, session)
+        for field in range(6):
+            store.counts[row, _FANOUT + field] = self.counts[self.entries[event, 0], field]
+        return 0
+
+    # -- events ----------------------------------------------------------------------------------
+
+    def _event(self, session: int) -> int:
+        """Return a free event, at the cost of the session's oldest one where there is none."""
+        if self.free_event < 0 and self.used_events == self.most:
+            if self.firsts[_LONG, session] < 0:
+                return _NONE
+            self._forget_oldest(session)
+        event = self.free_event
+        if event >= 0:
+            self.free_event = self.behind[event]
+        else:
+            event = self.used_events
+            self.used_events += 1
+        return event
+
+    def _append(self, event: int, session: int) -> int:
+        last = self.lasts[session]
+        if last >= 0:
+            self.behind[last] = event
+        for window in range(2):
+            if self.firsts[window, session] < 0:
+                self.firsts[window, session] = event
+        self.behind[event] = _NONE
+        self.lasts[session] = event
+        return 0
+
+    def _leave_until(self, session: int, clock: int) -> int:
+        """Let events leave that are as old as a window; the short one comes first."""
+        event = self.firsts[_SHORT, session]
+        while event >= 0 and self.clocks[event] <= clock - _SHORT_NS:
+            self._leave(event, _SHORT)
+            event = self.behind[event]
+        self.firsts[_SHORT, session] = event
+        while (
+            self.firsts[_LONG, session] >= 0
+            and self.clocks[self.firsts[_LONG, session]] <= clock - _LONG_NS
+        ):
+            self._forget_oldest(session)
+        return 0
+
+    def _forget_oldest(self, session: int) -> int:
+        event = self.firsts[_LONG, session]
+        if self.firsts[_SHORT, session] == event:
+            self._leave(event, _SHORT)
+            self.firsts[_SHORT, session] = self.behind[event]
+        self._leave(event, _LONG)
+        self.firsts[_LONG, session] = self.behind[event]
+        if self.behind[event] < 0:
+            self.lasts[session] = _NONE
+        self.behind[event] = self.free_event
+        self.free_event = event
+        return 0
+
+    def _enter(self, event: int, window: int) -> int:
+        source = self.entries[event, 0]
+        self.counts[source, window] += 1
+        for kind in range(1, 3):
+            entry = self.entries[event, kind]
+            if entry >= 0:
+                self.counts[entry, window] += 1
+                if self.counts[entry, window] == 1:
+                    self.counts[source, 2 * kind + window] += 1
+        return 0
+
+    def _leave(self, event: int, window: int) -> int:
+        source = self.entries[event, 0]
+        for kind in range(1, 3):
+            entry = self.entries[event, kind]
+            if entry >= 0:
+                self.counts[entry, window] -= 1
+                if self.counts[entry, window] == 0:
+                    self.counts[source, 2 * kind + window] -= 1
+                    if window == _LONG:
+                        self._free(entry)
+        self.counts[source, window] -= 1
+        if window == _LONG and self.counts[source, window] == 0:
+            self._free(source)
+        return 0
+
+    # -- entries ---------------------------------------------------------------------------------
+
+    def _entry(self, key: int) -> int:
+        """Return the entry of a key, a new one where there is none."""
+        bucket = key & self.mask
+        entry = self.buckets[bucket] - 1
+        while entry >= 0:
+            if self.keys[entry] == key:
+                return entry
+            entry = self.chain[entry]
+        entry = self.free_entry
+        if entry >= 0:
+            self.free_entry = self.chain[entry]
+        else:
+            entry = self.used_entries
+            self.used_entries += 1
+        for field in range(6):
+            self.counts[entry, field] = 0
+        self.keys[entry] = key
+        self.chain[entry] = self.buckets[bucket] - 1
+        self.buckets[bucket] = entry + 1
+        return entry
+
+    def _free(self, entry: int) -> int:
+        bucket = self.keys[entry] & self.mask
+        before = self.buckets[bucket] - 1
+        if before == entry:
+            self.buckets[bucket] = self.chain[entry] + 1
+        else:
+            while self.chain[before] != entry:
+                before = self.chain[before]
+            self.chain[before] = self.chain[entry]
+        self.chain[entry] = self.free_entry
+        self.free_entry = entry
+        return 0

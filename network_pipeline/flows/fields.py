@@ -1,0 +1,95 @@
+"""What is known of a flow while it goes on, by its place in the rows of a store.
+
+A store has four matrices with a row for each flow: ``WORDS`` (uint64) are what it is found by,
+``NUMBERS`` (int64) times in nanoseconds and sums, ``COUNTS`` (int32) all that is small,
+``SQUARES`` (float64) sums of squared deviations. Names that end in ``*2`` are two fields, of the
+direction of the flow's first packet and of the other one; ``*18`` and so on likewise. In
+``COUNTS`` -1 is a fact that was not seen; what stands before ``is_closed`` there is of the whole
+flow, the rest of the part of it that goes on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final
+
+#: Of how many packets at a flow's beginning lengths, directions and inter-arrivals are kept.
+FIRST_PACKETS: Final = 8
+
+#: TCP's flags, from bit 0 on.
+FLAGS: Final = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr", "ns")
+
+#: Values of which a flow keeps number, least, largest, sum and squared deviations.
+SERIES: Final = (
+    "length_fwd", "length_bwd", "payload_fwd", "payload_bwd",
+    "iat", "iat_fwd", "iat_bwd", "active", "idle",
+)  # fmt: skip
+
+#: Reasons of a flow's end (RFC 5102 section 5.11.3, flowEndReason).
+IDLE: Final = 1
+ACTIVE: Final = 2
+ENDED: Final = 3
+FORCED: Final = 4
+NO_ROOM: Final = 5
+
+#: Why a frame belongs to no flow.
+WITHOUT_FLOW: Final = ("no IP header", "no time")
+
+
+def _places(names: Iterable[str]) -> dict[str, int]:
+    places: dict[str, int] = {}
+    place = 0
+    for name in names:
+        bare, _, count = name.partition("*")
+        places[bare] = place
+        place += int(count or 1)
+    places[""] = place  # how many there are
+    return places
+
+
+WORDS: Final = _places(("key*6", "last_seen*2"))
+
+NUMBERS: Final = _places(
+    (
+        "first_frame", "start", "end", "last", "last_of*2", "opened", "active_since", "name",
+        "fin_end*2", "header_bytes*2", f"iats*{FIRST_PACKETS}", f"series*{4 * len(SERIES)}",
+    )
+)  # fmt: skip
+
+COUNTS: Final = _places(
+    (
+        "session", "version", "protocol", "src_port", "dst_port", "kind", "vlan", "vlan2",
+        "icmp_type", "icmp_code", "is_low_first", "part", "fanout*6",
+        "is_closed", "acked", "reason", "out_of_order", "fragments", "icmp_errors",
+        "duplicates", "subflows",
+        f"flags*{2 * len(FLAGS)}", "window*2", "mss*2", "wscale*2", "sack_ok*2", "timestamps*2",
+        "header_min*2", "payload_packets*2",
+        "dns_queries", "dns_responses", "dns_qtype", "dns_rcode",
+        f"lengths*{FIRST_PACKETS}",
+    )
+)  # fmt: skip
+
+SQUARES: Final = _places(SERIES)
+
+#: Columns of packets that flows are made of: numbers, which are -1 where they are absent.
+READ_NUMBERS: Final = (
+    "frame_number", "frame_time", "frame_len", "vlan_id", "vlan2_id",
+    "ip_ihl", "ip_len", "ip_id", "ip_flags", "ip_frag", "ip_proto",
+    "ipv6_plen", "ipv6_proto", "ipv6_frag", "ipv6_more", "ipv6_frag_id",
+    "icmp_type", "icmp_code", "icmpv6_type", "icmpv6_code",
+    "tcp_sport", "tcp_dport", "tcp_seq", "tcp_ack", "tcp_dataofs", "tcp_flags", "tcp_window",
+    "tcp_chksum", "tcp_payload_len", "tcp_options_mss", "tcp_options_wscale",
+    "tcp_options_sackok", "tcp_options_tsval",
+    "udp_sport", "udp_dport", "udp_len", "udp_chksum",
+    "dns_qr", "dns_rcode", "dns_qd_qtype", "raw_len",
+)  # fmt: skip
+
+#: And texts.
+READ_ADDRESSES: Final = ("ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
+READ_TEXTS: Final = ("source", "session", *READ_ADDRESSES, "dns_qd_qname")
+
+#: What a flow's ports are: none, ports, an ICMP type and that of its answer, an ICMP type and code.
+NO_PORTS: Final = 0
+PORTS: Final = 1
+ICMP_PAIR: Final = 2
+ICMP_ONE_WAY: Final = 3

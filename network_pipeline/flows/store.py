@@ -1,0 +1,167 @@
+"""The flows that go on: rows of matrices, found by their keys, in the order of their last packets.
+
+An open-addressing hash table (linear probing, a removal moves back what follows) holds the rows'
+numbers; it uses as many of its places as the flows need, so that they stay in the processor's
+cache. Every session has two lists, of flows that are open and of those that TCP has closed, each
+with the flow that waits longest at its head; so what is to end is always found there. Memory is
+that of ``most`` flows, but the system gives it page by page when it is first used, and rows that
+became free are used first.
+
+Compiled, see :mod:`network_pipeline.decode.interpreted`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from network_pipeline.flows.fields import COUNTS, NUMBERS, SQUARES, WORDS
+from network_pipeline.flows.keys import Key
+
+#: Sessions that one store can have.
+MOST_SESSIONS = 65_536
+
+_NONE = -1
+_LEAST_PLACES = 1 << 12
+
+
+class Store:
+    """Room for ``most`` flows."""
+
+    def __init__(self, most: int) -> None:
+        size = 1 << (2 * most - 1).bit_length()
+        self.most = most
+        self.live = 0
+        self.mask = min(size, _LEAST_PLACES) - 1
+        self.index = np.zeros(size, np.int32).data
+        self.hashes = np.empty(most, np.uint64).data
+        self.words = np.empty((most, WORDS[""]), np.uint64).data
+        self.numbers = np.empty((most, NUMBERS[""]), np.int64).data
+        self.counts = np.empty((most, COUNTS[""]), np.int32).data
+        self.squares: Any = np.empty((most, SQUARES[""]), np.float64).data
+        self.before = np.empty(most, np.int32).data
+        self.behind = np.empty(most, np.int32).data
+        self.lists = np.empty(most, np.int32).data
+        self.touched = np.empty(most, np.int64).data
+        self.heads = np.full(2 * MOST_SESSIONS, _NONE, np.int32).data
+        self.tails = np.full(2 * MOST_SESSIONS, _NONE, np.int32).data
+        self.free = _NONE
+        self.used = 0
+
+    def find(self, key: Key) -> int:
+        """Return the row of a key, -1 where there is none."""
+        at = key.hash & self.mask
+        while self.index[at] != 0:
+            row = self.index[at] - 1
+            if self._is(row, key):
+                return row
+            at = at + 1 & self.mask
+        return _NONE
+
+    def _is(self, row: int, key: Key) -> int:
+        if self.words[row, 0] != key.low_high or self.words[row, 1] != key.low_low:
+            return 0
+        if self.words[row, 2] != key.high_high or self.words[row, 3] != key.high_low:
+            return 0
+        return 1 if self.words[row, 4] == key.ends and self.words[row, 5] == key.place else 0
+
+    def has_room(self) -> int:
+        """Return whether a row is free."""
+        return 1 if self.free >= 0 or self.used < self.most else 0
+
+    def add(self, key: Key) -> int:
+        """Return a free row, in which the key is, for a flow that is not in the store."""
+        row = self.free
+        if row >= 0:
+            self.free = self.behind[row]
+        else:
+            row = self.used
+            self.used += 1
+        self.words[row, 0] = key.low_high
+        self.words[row, 1] = key.low_low
+        self.words[row, 2] = key.high_high
+        self.words[row, 3] = key.high_low
+        self.words[row, 4] = key.ends
+        self.words[row, 5] = key.place
+        self.hashes[row] = key.hash
+        self.lists[row] = _NONE
+        self.live += 1
+        if 2 * self.live > self.mask and self.mask + 1 < len(self.index):
+            self._widen()
+        self._place(row)
+        return row
+
+    def _place(self, row: int) -> int:
+        at = self.hashes[row] & self.mask
+        while self.index[at] != 0:
+            at = at + 1 & self.mask
+        self.index[at] = row + 1
+        return 0
+
+    def _widen(self) -> int:
+        """Use twice as many places of the table; the rows in lists are those that have one."""
+        for at in range(self.mask + 1):
+            self.index[at] = 0
+        self.mask = 2 * self.mask + 1
+        for row in range(self.used):
+            if self.lists[row] >= 0:
+                self._place(row)
+        return 0
+
+    def remove(self, row: int) -> int:
+        """Make a row free."""
+        self._unlink(row)
+        at = self.hashes[row] & self.mask
+        while self.index[at] != row + 1:
+            at = at + 1 & self.mask
+        self._empty(at)
+        self.live -= 1
+        self.lists[row] = _NONE
+        self.behind[row] = self.free
+        self.free = row
+        return 0
+
+    def _empty(self, at: int) -> int:
+        """Empty a place of the table; what may be nearer to its own place moves there."""
+        hole = at
+        while True:
+            at = at + 1 & self.mask
+            if self.index[at] == 0:
+                break
+            home = self.hashes[self.index[at] - 1] & self.mask
+            if (at - home & self.mask) >= (at - hole & self.mask):
+                self.index[hole] = self.index[at]
+                hole = at
+        self.index[hole] = 0
+        return 0
+
+    def touch(self, row: int, number: int, clock: int) -> int:
+        """Put a flow at the end of a list: the session's number times two, and one if closed."""
+        if self.lists[row] >= 0:
+            self._unlink(row)
+        last = self.tails[number]
+        self.before[row] = last
+        self.behind[row] = _NONE
+        if last >= 0:
+            self.behind[last] = row
+        else:
+            self.heads[number] = row
+        self.tails[number] = row
+        self.lists[row] = number
+        self.touched[row] = clock
+        return 0
+
+    def _unlink(self, row: int) -> int:
+        number = self.lists[row]
+        before = self.before[row]
+        behind = self.behind[row]
+        if before >= 0:
+            self.behind[before] = behind
+        else:
+            self.heads[number] = behind
+        if behind >= 0:
+            self.before[behind] = before
+        else:
+            self.tails[number] = before
+        return 0
