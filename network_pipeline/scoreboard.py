@@ -12,6 +12,9 @@ from collections.abc import Sequence
 
 from network_pipeline.metrics import Counters
 
+#: What a worker counts: frames, each of which but those captured is in one other count at most.
+COUNTED = ("captured", "published", "shed", "kernel_dropped", "not_sampled")
+
 _WORD_BYTES = 8
 _NS_PER_S = 1_000_000_000
 

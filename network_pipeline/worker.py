@@ -7,7 +7,6 @@ hold is then for its successor. It ends in good order too when its supervisor is
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -21,11 +20,6 @@ from network_pipeline.capture.ring_socket import RingSocket
 from network_pipeline.frames import FrameBatch
 from network_pipeline.scoreboard import Slot
 from network_pipeline.settings import AgentSettings, BrokerSettings
-
-#: What it counts: frames, each of which but those captured is in exactly one of the other counts.
-COUNTED = ("captured", "published", "shed", "kernel_dropped", "not_sampled")
-
-_log = logging.getLogger(__name__)
 
 
 def run(

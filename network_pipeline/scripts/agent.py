@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -58,18 +59,18 @@ def main() -> int:
 
 
 def _run(values: cli.Values) -> None:
-    # All that workers need is imported here, while root may still read it.
-    from network_pipeline import logs, scoreboard, worker  # noqa: PLC0415
+    from network_pipeline import logs, scoreboard  # noqa: PLC0415
     from network_pipeline.capture.ring_group import cells_needed  # noqa: PLC0415
     from network_pipeline.notify import Notifier  # noqa: PLC0415
     from network_pipeline.supervisor import Supervisor  # noqa: PLC0415
 
     agent = settings.agent_settings(values, cli.payload_key(values))
     broker = settings.broker_settings(values)
-    slots = scoreboard.slots(agent.workers, worker.COUNTED, cells_needed(len(agent.devices)))
+    slots = scoreboard.slots(agent.workers, scoreboard.COUNTED, cells_needed(len(agent.devices)))
     filters = _filters(agent, broker)
     rings = _open_rings(agent, filters(), [slot.cells for slot in slots])
     _give_privileges_up()
+    from network_pipeline import worker  # noqa: PLC0415
 
     def run_worker(own: Sequence[RingSocket], slot: Slot, session: str) -> int:
         logs.go_on_in_child()
@@ -85,9 +86,9 @@ def _filters(
     agent: settings.AgentSettings, broker: settings.BrokerSettings
 ) -> Callable[[], Mapping[str, Program]]:
     """Return what reads the filter and compiles it for every device."""
-    from network_pipeline.capture import ring  # noqa: PLC0415
+    from network_pipeline.capture.filters import programs  # noqa: PLC0415
 
-    return lambda: ring.programs(agent.devices, agent.filter_text(), broker.endpoints)
+    return lambda: programs(agent.devices, agent.filter_text(), broker.endpoints)
 
 
 def _open_rings(
@@ -101,16 +102,25 @@ def _open_rings(
 
 
 def _give_privileges_up() -> None:
+    """Give up root, after all that only root may read was imported, or else capabilities, before.
+
+    Some libraries start threads as they are imported, and a thread keeps its own capabilities;
+    root is given up for all threads together.
+    """
     from network_pipeline import privileges  # noqa: PLC0415
 
-    if done := privileges.drop_root(settings.invoking_user(settings.environment())):
+    if os.geteuid() == 0:
+        from network_pipeline import worker  # noqa: F401, PLC0415
+        from network_pipeline.broker import topology  # noqa: F401, PLC0415
+
+        done = privileges.drop_root(settings.invoking_user(settings.environment()))
         _log.info("%s", done)
-    else:
-        privileges.drop_capabilities()
+    elif left := privileges.drop_capabilities():
+        _log.warning("%d threads of libraries keep a capability; none with root, or with "
+                     "OPENBLAS_NUM_THREADS=1", left)  # fmt: skip
 
 
 def _check(values: cli.Values) -> list[str]:
-    from network_pipeline.broker import topology  # noqa: PLC0415
     from network_pipeline.capture.ring_socket import CELLS  # noqa: PLC0415
 
     agent = settings.agent_settings(values, cli.payload_key(values))
@@ -118,6 +128,8 @@ def _check(values: cli.Values) -> list[str]:
     cells = [memoryview(bytearray(8 * CELLS * len(agent.devices))).cast("q")] * agent.workers
     _open_rings(agent, _filters(agent, broker)(), cells).close()
     _give_privileges_up()
+    from network_pipeline.broker import topology  # noqa: PLC0415
+
     topology.check(broker)
     return [
         f"permission to capture on {', '.join(agent.devices)}, with {agent.workers} workers",

@@ -98,12 +98,12 @@ def _sniffer(values: cli.Values) -> Source[Any]:
 
 
 def _ring(values: cli.Values) -> Source[Any]:
-    from network_pipeline.capture import ring  # noqa: PLC0415
+    from network_pipeline.capture import filters, ring  # noqa: PLC0415
 
     capture, broker = settings.capture_settings(values), settings.broker_settings(values)
-    names = ring.distinct(capture.devices)
-    wanted = settings.ring_settings(values, rings=len(names))
-    sockets = ring.open_sockets(ring.programs(names, capture.filter, broker.endpoints), wanted)
+    wanted = settings.ring_settings(values, rings=len(capture.devices))
+    programs = filters.programs(capture.devices, capture.filter, broker.endpoints)
+    sockets = ring.open_sockets(programs, wanted)
     return ring.Ring(sockets, last=capture.stop_after_num, sample=wanted.sample)
 
 
