@@ -32,9 +32,6 @@ from network_pipeline.message import Message
 from network_pipeline.metrics import Counters, Histogram
 from network_pipeline.sessions import SessionBook
 
-#: What every agent counts, in frames.
-COUNTED = ("captured", "published", "spooled", "shed", "kernel_dropped", "adopted", "damaged")
-
 #: Longest time that a frame waits for others, until a signal to stop is seen, and between two
 #: readings of the source's counts.
 READ_SECONDS = 0.25

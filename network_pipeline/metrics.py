@@ -7,6 +7,9 @@ import time
 from bisect import bisect_left
 from collections.abc import Sequence
 
+#: What every agent counts, in frames.
+AGENT_COUNTS = ("captured", "published", "spooled", "shed", "kernel_dropped", "adopted", "damaged")
+
 
 class Counters:
     """Named counts that several threads may add to."""

@@ -10,7 +10,10 @@ import mmap
 import time
 from collections.abc import Sequence
 
-from network_pipeline.metrics import Counters
+from network_pipeline.metrics import AGENT_COUNTS, Counters
+
+#: What a worker counts, in frames.
+COUNTED = (*AGENT_COUNTS, "not_sampled")
 
 _WORD_BYTES = 8
 _NS_PER_S = 1_000_000_000

@@ -7,7 +7,6 @@ hold is then for its successor. It ends in good order too when its supervisor is
 
 from __future__ import annotations
 
-import logging
 import signal
 import threading
 from collections.abc import Callable, Sequence
@@ -16,7 +15,6 @@ from functools import partial
 from pathlib import Path
 
 from network_pipeline import arrow_messages
-from network_pipeline.agent import COUNTED as OF_EVERY_AGENT
 from network_pipeline.agent import Agent
 from network_pipeline.broker.publisher import Publisher
 from network_pipeline.capture.ring import Ring
@@ -25,11 +23,6 @@ from network_pipeline.frames import FrameBatch
 from network_pipeline.scoreboard import Slot
 from network_pipeline.sessions import SessionBook
 from network_pipeline.settings import AgentSettings, BrokerSettings, PublisherSettings
-
-#: What it counts, in frames.
-COUNTED = (*OF_EVERY_AGENT, "not_sampled")
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -113,10 +113,14 @@ def test_another_user_keeps_what_it_has(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 _WITHOUT_CAPABILITIES = """
-import socket
+import socket, threading
 from pathlib import Path
 from network_pipeline.privileges import drop_capabilities
-drop_capabilities()
+ends = threading.Event()
+thread = threading.Thread(target=ends.wait)
+thread.start()
+print(drop_capabilities(), "threads keep theirs")
+ends.set()
 status = Path("/proc/thread-self/status").read_text()
 found = [line.split() for line in status.splitlines() if line.startswith(("Cap", "NoNew"))]
 print({name: value for name, value in found if name != "CapBnd:"})
@@ -133,6 +137,7 @@ def test_capabilities_are_given_up() -> None:
     )
     nothing = "0000000000000000"
     assert run.stdout.splitlines() == [
+        "1 threads keep theirs" if os.geteuid() == 0 else "0 threads keep theirs",
         str({"CapInh:": nothing, "CapPrm:": nothing, "CapEff:": nothing, "CapAmb:": nothing}
             | {"NoNewPrivs:": "1"}),
         "no packet socket",

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from network_pipeline.worker import COUNTED
+from network_pipeline.scoreboard import COUNTED
 from tests import agents, netns, servers
 from tests.agents import Agent, Site
 from tests.capture.sniffing import Cable, send_datagrams
@@ -99,8 +99,9 @@ def test_both_directions_of_a_connection_are_of_one_worker(site: Site, cable: Ca
         assert numbers == set(range(1, count + 1))
 
 
-def test_loopback_shows_each_frame_once(site: Site) -> None:
-    agent = site.agent("--device", "lo", "--protocols", "udp", "--workers", "2")
+@pytest.mark.parametrize("devices", ["lo", "lo,any"])
+def test_loopback_shows_each_frame_once(site: Site, devices: str) -> None:
+    agent = site.agent("--device", devices, "--protocols", "udp", "--workers", "2")
     agent.await_capture()
     sent = send_flows(site.where, 30, "127.0.0.1")
     assert agent.end() == counted(captured=sent, published=sent)

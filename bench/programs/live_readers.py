@@ -16,7 +16,8 @@ _ETH_P_ALL = 3
 
 def ring(device: str, stop: threading.Event) -> int:
     """Read blocks of a ring and decode nothing."""
-    from network_pipeline.capture.ring import Ring, open_sockets, programs  # noqa: PLC0415
+    from network_pipeline.capture.filters import programs  # noqa: PLC0415
+    from network_pipeline.capture.ring import Ring, open_sockets  # noqa: PLC0415
     from network_pipeline.settings import RingSettings  # noqa: PLC0415
 
     source = Ring(open_sockets(programs([device], "", []), RingSettings()))

@@ -24,7 +24,8 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from network_pipeline.capture.devices import LINK_TYPES, LOOPBACK
+from network_pipeline.capture import devices
+from network_pipeline.capture.devices import ANY, LINK_TYPES, LOOPBACK
 from network_pipeline.capture.libpcap import (
     ACCEPT,
     REJECT,
@@ -93,6 +94,26 @@ def _reached_at(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> str:
     if address.is_unspecified:
         return "127.0.0.1" if address.version == 4 else "::1"
     return str(address)
+
+
+def programs(
+    names: Sequence[str], user: str, endpoints: Sequence[tuple[str, int]]
+) -> dict[str, Program]:
+    """Return the filter of every device, without the traffic of the broker's ``endpoints``.
+
+    With ``any`` among the devices there is no other: it sees the frames of all.
+
+    Raises:
+        BrokerUnreachable: a broker's host name has no address.
+        CaptureError: no such device, or the filter does not compile.
+    """
+    broker = broker_filter(endpoints)
+    return {
+        name: any_program(user, broker)
+        if name == ANY
+        else device_program(user, broker, devices.link_type(name), name)
+        for name in ((ANY,) if ANY in names else names)
+    }
 
 
 def device_program(user: str, broker: str, link_type: LinkType, device: str) -> Program:

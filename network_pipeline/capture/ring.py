@@ -17,7 +17,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from network_pipeline.capture import devices, filters, libpcap
+from network_pipeline.capture import libpcap
 from network_pipeline.capture.ring_socket import RingSocket
 from network_pipeline.capture.source import SourceCounts
 from network_pipeline.decode.flow_hash import flow_hashes
@@ -44,29 +44,6 @@ NO_FRAMES = FrameBatch(
 )
 
 _log = logging.getLogger(__name__)
-
-
-def distinct(names: Sequence[str]) -> Sequence[str]:
-    """Return the devices of these that see a frame once: ``any`` is all of them."""
-    return (devices.ANY,) if devices.ANY in names else names
-
-
-def programs(
-    names: Sequence[str], user: str, endpoints: Sequence[tuple[str, int]]
-) -> dict[str, libpcap.Program]:
-    """Return the filter of every device, without the traffic of the broker's ``endpoints``.
-
-    Raises:
-        BrokerUnreachable: a broker's host name has no address.
-        CaptureError: no such device, or the filter does not compile.
-    """
-    broker = filters.broker_filter(endpoints)
-    return {
-        name: filters.any_program(user, broker)
-        if name == devices.ANY
-        else filters.device_program(user, broker, devices.link_type(name), name)
-        for name in names
-    }
 
 
 def open_sockets(chosen: Mapping[str, libpcap.Program], settings: RingSettings) -> list[RingSocket]:
@@ -148,8 +125,9 @@ class Ring:
             self._ends = time.monotonic() + _LAST_BLOCK_SECONDS
 
     def close(self) -> None:
-        """Close the rings."""
+        """Close the rings; what was counted stays."""
         for sock in self._sockets:
+            sock.count()
             sock.close()
 
     def counts(self) -> SourceCounts:

@@ -14,6 +14,7 @@ still counted. A block is noted as taken before it is looked at, so none is read
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import mmap
 import socket
@@ -132,9 +133,11 @@ class RingSocket:
         return self._open.fileno()
 
     def close(self) -> None:
-        """Close the socket; what was counted stays. The memory goes with its last batch."""
+        """Close the socket in this process. The memory goes with its last batch.
+
+        What was counted stays; nothing is counted now, since another process may do that.
+        """
         if self._socket is not None:
-            self.count()
             self._socket.close()
             self._socket = None
             self._data = self._words = self._halves = memoryview(b"")
@@ -314,7 +317,9 @@ class RingSocket:
             _log.warning(
                 "device %s was removed; capture goes on when it is there again", self._name
             )
-        if not self._in_group and devices.index_of(self._open, self.device) is not None:
+        if self._in_group or devices.index_of(self._open, self.device) is None:
+            return
+        with contextlib.suppress(CaptureError):  # gone once more
             af_packet.bind(self._open, self.device, promiscuous=self._settings.promiscuous)
             _log.warning("device %s is there again", self.device)
             self._gone, self._down, self._name = False, False, self.device

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -59,8 +60,7 @@ def main() -> int:
 
 
 def _run(values: cli.Values) -> None:
-    # All that workers need is imported here, while root may still read it.
-    from network_pipeline import logs, scoreboard, worker  # noqa: PLC0415
+    from network_pipeline import logs, scoreboard  # noqa: PLC0415
     from network_pipeline.capture.ring_group import cells_needed  # noqa: PLC0415
     from network_pipeline.notify import Notifier  # noqa: PLC0415
     from network_pipeline.supervisor import Supervisor  # noqa: PLC0415
@@ -68,11 +68,13 @@ def _run(values: cli.Values) -> None:
     agent = settings.agent_settings(values, cli.payload_key(values))
     broker = settings.broker_settings(values)
     limits = publishing.limits(values)
-    work = worker.Work(agent, broker, limits, publishing.sessions(limits, broker))
-    slots = scoreboard.slots(agent.workers, worker.COUNTED, cells_needed(len(agent.devices)))
+    slots = scoreboard.slots(agent.workers, scoreboard.COUNTED, cells_needed(len(agent.devices)))
     filters = _filters(agent, broker)
     rings = _open_rings(agent, filters(), [slot.cells for slot in slots])
     _give_privileges_up()
+    from network_pipeline import worker  # noqa: PLC0415
+
+    work = worker.Work(agent, broker, limits, publishing.sessions(limits, broker))
 
     def run_worker(own: Sequence[RingSocket], slot: Slot, session: str) -> int:
         logs.go_on_in_child()
@@ -89,9 +91,9 @@ def _filters(
 ) -> Callable[[], Mapping[str, Program]]:
     """Return what reads the filter and compiles it for every device."""
     from network_pipeline.broker import topology  # noqa: PLC0415
-    from network_pipeline.capture import ring  # noqa: PLC0415
+    from network_pipeline.capture.filters import programs  # noqa: PLC0415
 
-    return lambda: ring.programs(agent.devices, agent.filter_text(), topology.servers(broker))
+    return lambda: programs(agent.devices, agent.filter_text(), topology.servers(broker))
 
 
 def _open_rings(
@@ -105,12 +107,21 @@ def _open_rings(
 
 
 def _give_privileges_up() -> None:
+    """Give up root, after all that only root may read was imported, or else capabilities, before.
+
+    Some libraries start threads as they are imported, and a thread keeps its own capabilities;
+    root is given up for all threads together.
+    """
     from network_pipeline import privileges  # noqa: PLC0415
 
-    if done := privileges.drop_root(settings.invoking_user(settings.environment())):
+    if os.geteuid() == 0:
+        from network_pipeline import worker  # noqa: F401, PLC0415
+
+        done = privileges.drop_root(settings.invoking_user(settings.environment()))
         _log.info("%s", done)
-    else:
-        privileges.drop_capabilities()
+    elif left := privileges.drop_capabilities():
+        _log.warning("%d threads of libraries keep a capability; none with root, or with "
+                     "OPENBLAS_NUM_THREADS=1", left)  # fmt: skip
 
 
 def _check(values: cli.Values) -> list[str]:

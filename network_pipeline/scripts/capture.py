@@ -40,10 +40,10 @@ root is given up at once."""
 
 
 def _run(values: cli.Values) -> None:
-    from network_pipeline.agent import COUNTED, Agent, new_session  # noqa: PLC0415
+    from network_pipeline.agent import Agent, new_session  # noqa: PLC0415
     from network_pipeline.broker import durability  # noqa: PLC0415
     from network_pipeline.broker.publisher import Publisher  # noqa: PLC0415
-    from network_pipeline.metrics import Counters, Pulse  # noqa: PLC0415
+    from network_pipeline.metrics import AGENT_COUNTS, Counters, Pulse  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
     from network_pipeline.sessions import SessionBook  # noqa: PLC0415
 
@@ -51,7 +51,7 @@ def _run(values: cli.Values) -> None:
     broker = settings.broker_settings(values)
     capture = settings.capture_settings(values)
     session = new_session()
-    counters = Counters(*COUNTED, *_sampling(values))
+    counters = Counters(*AGENT_COUNTS, *_sampling(values))
     limits = publishing.limits(values)
     publisher = Publisher(broker, counters, limits)
     book = SessionBook(publishing.sessions(limits, broker), source=capture.source, session=session)
@@ -131,12 +131,11 @@ def _sniffer(values: cli.Values) -> Source[Any]:
 
 def _ring(values: cli.Values) -> Source[Any]:
     from network_pipeline.broker import topology  # noqa: PLC0415
-    from network_pipeline.capture import ring  # noqa: PLC0415
+    from network_pipeline.capture import filters, ring  # noqa: PLC0415
 
     capture, broker = settings.capture_settings(values), settings.broker_settings(values)
-    names = ring.distinct(capture.devices)
-    wanted = settings.ring_settings(values, rings=len(names))
-    programs = ring.programs(names, capture.filter, topology.servers(broker))
+    wanted = settings.ring_settings(values, rings=len(capture.devices))
+    programs = filters.programs(capture.devices, capture.filter, topology.servers(broker))
     sockets = ring.open_sockets(programs, wanted)
     return ring.Ring(sockets, last=capture.stop_after_num, sample=wanted.sample)
 

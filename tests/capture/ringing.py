@@ -6,7 +6,8 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator, Sequence
 
-from network_pipeline.capture.ring import Ring, open_sockets, programs
+from network_pipeline.capture.filters import programs
+from network_pipeline.capture.ring import Ring, open_sockets
 from network_pipeline.frames import Frame, FrameBatch, LinkType
 from network_pipeline.settings import RingSettings
 from tests.capture.sniffing import SECONDS

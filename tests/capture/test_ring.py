@@ -14,7 +14,8 @@ import pytest
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 
-from network_pipeline.capture.ring import Ring, open_sockets, programs
+from network_pipeline.capture.filters import programs
+from network_pipeline.capture.ring import Ring, open_sockets
 from network_pipeline.capture.ring_socket import CELLS, RingSocket
 from network_pipeline.capture.source import SourceCounts
 from network_pipeline.errors import CaptureError
