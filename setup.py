@@ -6,6 +6,7 @@ and where they cannot be compiled, or not all of them, the package runs them int
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -47,8 +48,9 @@ class BuildOptional(build_ext):
     """Compiles all the extension modules, or leaves all of them out."""
 
     def run(self) -> None:
-        """Translate to C, which is kept out of the source tree, and compile."""
+        """Translate to C, which is kept out of the source tree, and compile, on all cores."""
         inplace = self.inplace
+        self.parallel = self.parallel or os.cpu_count()
         try:
             from Cython.Build import cythonize
             from Cython.Compiler.Errors import CompileError
