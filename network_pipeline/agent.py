@@ -30,6 +30,7 @@ from network_pipeline.frames import FrameBatch
 from network_pipeline.losses import Gaps, Losses, frames_in
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters, Histogram
+from network_pipeline.ranges import Numbers
 from network_pipeline.sessions import SessionBook
 
 #: Longest time that a frame waits for others, until a signal to stop is seen, and between two
@@ -200,9 +201,8 @@ class Agent(Generic[Frames]):
             )
 
 
-def _numbers(frames: Sized) -> Sequence[int]:
+def _numbers(frames: Sized) -> Sequence[int] | Numbers:
     if isinstance(frames, FrameBatch):
-        numbers: list[int] = frames.numbers.tolist()
-        return numbers
+        return frames.numbers
     assert isinstance(frames, list)
     return [frame.number for frame in frames]

@@ -24,6 +24,7 @@ from typing import Any
 
 from network_pipeline.errors import DatasetError, MessageError
 from network_pipeline.message import Message
+from network_pipeline.metrics import OUTCOMES
 from network_pipeline.range_sets import RangeSet, up_to
 from network_pipeline.schema import SCHEMA_VERSION
 
@@ -82,8 +83,7 @@ class AgentLedger:
     @property
     def accounted(self) -> int:
         """The captured frames of which it is known what became of them."""
-        without_number = self.kernel_dropped + self.not_sampled
-        return self.published + self.spooled + self.shed + without_number
+        return sum(getattr(self, name) for name in OUTCOMES)
 
     def message(self) -> Message:
         """Return the message that carries this ledger; it holds no frames (``count`` is 0)."""

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Sequence
 
 from network_pipeline.message import Message
-from network_pipeline.ranges import Ranges
+from network_pipeline.ranges import Numbers, Ranges
 
 #: Ranges that are kept; of more, the lower half is forgotten.
 MAX_RANGES = 10_000
@@ -65,14 +65,15 @@ class Gaps:
         self.losses = losses
         self._next = 1
 
-    def see(self, numbers: Sequence[int]) -> None:
+    def see(self, numbers: Sequence[int] | Numbers) -> None:
         """Take the numbers of the next frames; those passed over are lost."""
-        if not numbers:
+        if not len(numbers):
             return
-        if numbers[0] == self._next and numbers[-1] - numbers[0] == len(numbers) - 1:
-            self._next = numbers[-1] + 1
+        first, last = int(numbers[0]), int(numbers[-1])
+        if first == self._next and last - first == len(numbers) - 1:
+            self._next = last + 1
             return
-        for number in numbers:
+        for number in map(int, numbers):
             self.end(number - 1)
             self._next = number + 1
 

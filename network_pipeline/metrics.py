@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 #: What every agent counts, in frames.
 AGENT_COUNTS = ("captured", "published", "spooled", "shed", "kernel_dropped", "adopted", "damaged")
+#: What becomes of a frame that an agent captured: each is in exactly one of these counts.
+OUTCOMES = ("published", "spooled", "shed", "kernel_dropped", "not_sampled")
 
 
 class Counters:

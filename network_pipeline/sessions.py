@@ -20,6 +20,7 @@ from typing import Any
 from network_pipeline import ledger
 from network_pipeline.ledger import AgentLedger, LedgerError
 from network_pipeline.message import Message
+from network_pipeline.metrics import OUTCOMES
 
 logger = logging.getLogger(__name__)
 
@@ -27,7 +28,7 @@ logger = logging.getLogger(__name__)
 NOTE_SECONDS = 1.0
 TELL_SECONDS = 10.0
 
-_COUNTS = ("captured", "kernel_dropped", "not_sampled", "shed", "spooled", "published")
+_COUNTS = ("captured", *OUTCOMES)
 
 
 class SessionBook:

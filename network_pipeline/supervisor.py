@@ -33,6 +33,7 @@ from network_pipeline.capture.libpcap import Program
 from network_pipeline.capture.ring_group import RingGroup, SparesUsedUp
 from network_pipeline.capture.ring_socket import RingSocket
 from network_pipeline.errors import CaptureError, NetworkPipelineError
+from network_pipeline.metrics import OUTCOMES
 from network_pipeline.notify import Notifier
 from network_pipeline.scoreboard import Slot
 
@@ -51,9 +52,6 @@ INTERVAL_SECONDS = 10.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _INTERRUPTED_TWICE = 130
-
-#: What becomes of a captured frame.
-_OUTCOMES = ("published", "spooled", "shed", "kernel_dropped", "not_sampled")
 
 #: Runs a worker's session in its process and returns its exit code; :data:`WORKER_SIGNALS` wait
 #: until it has handlers for them.
@@ -255,7 +253,7 @@ class Supervisor:
     def _note_end(self, seat: _Seat, code: int) -> None:
         """Count what a worker did, and decide what comes after it."""
         counts = self._settled(seat)
-        lost = counts["captured"] - sum(counts[name] for name in _OUTCOMES)
+        lost = counts["captured"] - sum(counts[name] for name in OUTCOMES)
         self._past.update(counts)
         self._past["lost"] += lost
         _log.info("worker %d is done, session %s: %s", seat.number, seat.session, _text(counts))

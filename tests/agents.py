@@ -6,7 +6,6 @@ import contextlib
 import csv
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -110,19 +109,26 @@ class Site:
 
 
 @contextlib.contextmanager
+def public_directory() -> Iterator[Path]:
+    """Make a directory that all users may look into, other than pytest's."""
+    with tempfile.TemporaryDirectory(prefix="np-test-") as name:
+        directory = Path(name)
+        directory.chmod(0o755)
+        yield directory
+
+
+@contextlib.contextmanager
 def redis_socket() -> Iterator[Path]:
     """Run a Redis that all users reach through a socket file."""
-    directory = Path(tempfile.mkdtemp(prefix="np-test-"))
-    directory.chmod(0o755)
-    path = directory / "redis.sock"
-    options = ("--unixsocket", str(path), "--unixsocketperm", "777")
-    server = servers.RedisServer(servers.redis_binary(), directory / "data", options)
-    try:
-        server.start()
-        yield path
-    finally:
-        server.stop()
-        shutil.rmtree(directory)
+    with public_directory() as directory:
+        path = directory / "redis.sock"
+        options = ("--unixsocket", str(path), "--unixsocketperm", "777")
+        server = servers.RedisServer(servers.redis_binary(), directory / "data", options)
+        try:
+            server.start()
+            yield path
+        finally:
+            server.stop()
 
 
 @contextlib.contextmanager

@@ -29,6 +29,12 @@ def redis_path() -> Iterator[Path]:
 
 
 @pytest.fixture
+def public() -> Iterator[Path]:
+    with agents.public_directory() as directory:
+        yield directory
+
+
+@pytest.fixture
 def cable() -> Iterator[Cable]:
     with netns.veth_pair() as pair:
         yield pair
@@ -181,12 +187,9 @@ def test_workers_end_in_good_order_when_the_supervisor_is_killed(site: Site, cab
 
 
 def test_sighup_replaces_the_filter_and_loses_no_frame(
-    site: Site, cable: Cable, tmp_path: Path
+    site: Site, cable: Cable, public: Path
 ) -> None:
-    place = tmp_path.parent
-    for directory in (tmp_path, place, place.parent):
-        directory.chmod(0o755)
-    text = tmp_path / "filter"
+    text = public / "filter"
     text.write_text("udp port 9\n")
     agent = site.agent("--device", "veth0", "--filter-file", str(text), "--workers", "2")
     agent.await_capture()
@@ -289,12 +292,8 @@ def test_neither_supervisor_nor_workers_keep_a_privilege(site: Site) -> None:
     assert agent.end() == counted()
 
 
-def test_systemd_is_told(site: Site, tmp_path: Path) -> None:
-    directory = tmp_path / "run"
-    directory.mkdir()
-    for place in (directory, tmp_path, tmp_path.parent, tmp_path.parent.parent):
-        place.chmod(0o755)
-    address = directory / "notify"
+def test_systemd_is_told(site: Site, public: Path) -> None:
+    address = public / "notify"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
         listening.bind(str(address))
         address.chmod(0o777)

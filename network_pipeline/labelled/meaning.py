@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from network_pipeline.schema import ROLES, Role
+from network_pipeline.flows.schema import FLOW_COLUMNS
+from network_pipeline.schema import ROLES
 
 if TYPE_CHECKING:
     import polars as pl
@@ -39,14 +40,8 @@ PROTOCOLS: Mapping[str, int] = {
 NONE = -1
 NO_TIME = -(2**63)
 
-#: Columns of flows that are no features. Parquet files say it themselves; CSV cannot.
-_FLOW_ROLES: Mapping[str, Role] = {
-    **dict.fromkeys((
-        "source", "session", "first_frame", "start_time", "end_time", "vlan_id", "vlan2_id",
-        "src_ip", "dst_ip", "src_port", "dst_port", "dns_qname",
-    ), "identity"),
-    **dict.fromkeys(("ip_version", "part", "end_reason", "out_of_order", "duplicates"), "context"),
-}  # fmt: skip
+#: Parquet files of flows say their roles themselves; CSV cannot.
+_FLOW_ROLES = {column.name: column.role for column in FLOW_COLUMNS}
 #: What names the flow of a row, in packets as well.
 _IDENTITY = frozenset(("flow_id", "community_id"))
 
@@ -71,7 +66,7 @@ def value(name: str, present: Collection[str]) -> pl.Expr:
 
 def role(name: str, kind: str) -> str:
     """Return the role of a column of ``packets`` or ``flows`` whose dataset does not say it."""
-    known = ROLES if kind == "packets" else _FLOW_ROLES
+    known: Mapping[str, str] = ROLES if kind == "packets" else _FLOW_ROLES
     return known.get(name, "identity" if name in _IDENTITY else "feature")
 
 

@@ -70,7 +70,7 @@ def _run(values: cli.Values) -> None:
     from network_pipeline.report import Report  # noqa: PLC0415
 
     files = inputs(values["files"])
-    frame_filter = _filter(values)
+    frame_filter = cli.file_filter(values)
     stop = cli.stop_on_signals()
     counters = Counters(*COUNTED)
     publisher = Publisher(settings.broker_settings(values), counters)
@@ -82,17 +82,6 @@ def _run(values: cli.Values) -> None:
         published = agent.run(files, stop)
     _show(published, counters)
     _raise_problems(published, counters["shed"], frame_filter)
-
-
-def _filter(values: cli.Values) -> FileFilter | None:
-    """Return the filter, which libpcap takes; None for all frames."""
-    from network_pipeline.capture.file_filter import FileFilter  # noqa: PLC0415
-
-    if not values["filter"]:
-        return None
-    frame_filter = FileFilter(values["filter"])
-    frame_filter.check()
-    return frame_filter
 
 
 def _encoder(values: cli.Values, source: str) -> Encoder:
@@ -134,6 +123,6 @@ def _check(values: cli.Values) -> list[str]:
 
     broker = settings.broker_settings(values)
     files = inputs(values["files"])
-    _filter(values)
+    cli.file_filter(values)
     topology.check(broker)
     return [f"files {', '.join(file.path for file in files)}", f"broker {broker.safe_url}"]

@@ -19,10 +19,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from network_pipeline import __version__, settings
 from network_pipeline.errors import NetworkPipelineError
+
+if TYPE_CHECKING:
+    from network_pipeline.capture.file_filter import FileFilter
 
 EXIT_INTERRUPTED_TWICE = 130
 
@@ -156,6 +159,21 @@ class _PrintCompletion(argparse.Action):
 
         print(shtab.complete(parser, shell=str(values[1])))
         parser.exit()
+
+
+def file_filter(values: Values) -> FileFilter | None:
+    """Return the filter of ``FILE_FILTER_OPTION``, which libpcap takes; None for all frames.
+
+    Raises:
+        UsageError: it does not compile.
+    """
+    from network_pipeline.capture.file_filter import FileFilter  # noqa: PLC0415
+
+    if not values["filter"]:
+        return None
+    found = FileFilter(values["filter"])
+    found.check()
+    return found
 
 
 def payload_key(values: Values) -> bytes | None:

@@ -159,19 +159,15 @@ def _outputs(values: cli.Values) -> Outputs:
 
 
 def _plan(values: cli.Values, targets: Outputs) -> Plan:
-    from network_pipeline.capture.file_filter import FileFilter  # noqa: PLC0415
     from network_pipeline.convert import Plan  # noqa: PLC0415
     from network_pipeline.flows.columns import PAYLOAD_BYTES  # noqa: PLC0415
 
-    frame_filter = FileFilter(values["filter"]) if values["filter"] else None
-    if frame_filter:
-        frame_filter.check()
     kept = values["payload_bytes"] if targets.packets else 0
     return Plan(
         source=values["source"] or socket.gethostname(),
         batch_frames=values["batch_frames"],
         payload_bytes=None if kept is None else max(kept, PAYLOAD_BYTES),
-        filter=frame_filter,
+        filter=cli.file_filter(values),
         threads=values["threads"],
     )
 

@@ -92,18 +92,14 @@ def _path(values: cli.Values) -> Path:
 
 
 def _plan(values: cli.Values) -> Plan:
-    from network_pipeline.capture.file_filter import FileFilter  # noqa: PLC0415
     from network_pipeline.convert import Plan  # noqa: PLC0415
 
-    frame_filter = FileFilter(values["filter"]) if values["filter"] else None
-    if frame_filter:
-        frame_filter.check()
     return Plan(
         source=values["source"] or socket.gethostname(),
         batch_frames=values["batch_frames"],
         payload_bytes=values["payload_bytes"],
         payload_key=cli.payload_key(values),
-        filter=frame_filter,
+        filter=cli.file_filter(values),
         threads=values["threads"],
     )
 

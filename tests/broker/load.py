@@ -70,3 +70,13 @@ class Sink:
                 self.consumer.ack(deliveries)
             except BrokerLost:
                 self.losses += 1
+
+
+def settle(feed: Feed, sink: Sink) -> None:
+    """End both sides, once everything that was sent has come."""
+    feed.stop()
+    wanted = set(range(feed.sent))
+    servers.wait_until(lambda: wanted <= set(sink.numbers), "all messages")
+    sink.stop()
+    assert set(sink.numbers) == wanted
+    assert feed.counts.snapshot() == {"published": feed.sent, "shed": 0}

@@ -21,7 +21,7 @@ from network_pipeline.settings import BrokerSettings
 from tests import servers
 from tests.broker import flow
 from tests.broker.conftest import unique_queue
-from tests.broker.load import Feed, Sink
+from tests.broker.load import Feed, Sink, settle
 
 
 class Watched:
@@ -93,12 +93,7 @@ def test_a_killed_master_loses_nothing_that_was_confirmed(watched: Watched) -> N
     watched.master.kill()
     servers.wait_until(lambda: sink.losses > 0, "a consumer that notices")
     sink.await_traffic()
-    feed.stop()
-    wanted = set(range(feed.sent))
-    servers.wait_until(lambda: wanted <= set(sink.numbers), "all messages")
-    sink.stop()
-    assert set(sink.numbers) == wanted
-    assert feed.counts.snapshot() == {"published": feed.sent, "shed": 0}
+    settle(feed, sink)
     flow.assert_empty(settings)
 
 
@@ -211,12 +206,7 @@ def test_a_killed_node_of_a_cluster_loses_nothing_that_was_confirmed(cluster: Cl
     servers.wait_until(lambda: sink.losses > 0, "a consumer that notices")
     killed.start()
     sink.await_traffic()
-    feed.stop()
-    wanted = set(range(feed.sent))
-    servers.wait_until(lambda: wanted <= set(sink.numbers), "all messages")
-    sink.stop()
-    assert set(sink.numbers) == wanted
-    assert feed.counts.snapshot() == {"published": feed.sent, "shed": 0}
+    settle(feed, sink)
 
 
 def test_a_prefix_keeps_queues_of_one_database_apart(redis_server: servers.RedisServer) -> None:

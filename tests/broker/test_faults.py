@@ -13,7 +13,7 @@ from network_pipeline.errors import BrokerLost, BrokerRefused, BrokerUnreachable
 from network_pipeline.settings import BrokerSettings
 from tests import servers
 from tests.broker import flow
-from tests.broker.load import Feed, Sink
+from tests.broker.load import Feed, Sink, settle
 
 
 def test_a_broker_that_is_killed_and_started_again_loses_nothing(
@@ -48,12 +48,7 @@ def test_a_frozen_broker_is_noticed_and_nothing_is_lost(
     servers.wait_until(lambda: "publisher" in losers(caplog), "a publisher that notices")
     assert feed.publisher.waiting() > 0
     server.thaw()
-    feed.stop()
-    wanted = set(range(feed.sent))
-    servers.wait_until(lambda: wanted <= set(sink.numbers), "all messages")
-    sink.stop()
-    assert set(sink.numbers) == wanted
-    assert feed.counts.snapshot() == {"published": feed.sent, "shed": 0}
+    settle(feed, sink)
 
 
 def losers(caplog: pytest.LogCaptureFixture) -> set[str]:

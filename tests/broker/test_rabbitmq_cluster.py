@@ -8,7 +8,7 @@ from network_pipeline.settings import BrokerSettings
 from tests import servers
 from tests.broker import flow
 from tests.broker.conftest import unique_queue
-from tests.broker.load import Feed, Sink
+from tests.broker.load import Feed, Sink, settle
 
 
 def test_a_killed_leader_loses_nothing(tmp_path: Path) -> None:
@@ -25,10 +25,5 @@ def test_a_killed_leader_loses_nothing(tmp_path: Path) -> None:
         nodes[0].kill()
         servers.wait_until(lambda: sink.losses > 0, "a consumer that notices")
         sink.await_traffic()
-        feed.stop()
-        wanted = set(range(feed.sent))
-        servers.wait_until(lambda: wanted <= set(sink.numbers), "all messages")
-        sink.stop()
-        assert set(sink.numbers) == wanted
-        assert feed.counts.snapshot() == {"published": feed.sent, "shed": 0}
+        settle(feed, sink)
         flow.assert_empty(settings)
