@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from network_pipeline.dataset import ledger_files
-from network_pipeline.dataset.identities import ENDINGS, IdentityReader
+from network_pipeline.dataset.identities import IdentityReader
+from network_pipeline.dataset.ledger_files import DATASET_ENDINGS
 from network_pipeline.errors import UsageError
 from network_pipeline.ledger import DatasetLedger, LedgerError
 from network_pipeline.range_sets import Tally
@@ -32,14 +33,14 @@ def dataset_files(names: Sequence[str]) -> list[Path]:
             raise UsageError(f"{path}: no dataset files in this directory")
         if not path.exists():
             raise UsageError(f"{path}: no such file")
-        if not path.name.endswith(ENDINGS) and not path.is_dir():
-            raise UsageError(f"{path}: the name must end in {', '.join(ENDINGS)}")
+        if not path.name.endswith(DATASET_ENDINGS) and not path.is_dir():
+            raise UsageError(f"{path}: the name must end in {', '.join(DATASET_ENDINGS)}")
         found |= {each.resolve(): each for each in listed}
     return list(found.values())
 
 
 def _in_directory(directory: Path) -> Iterator[Path]:
-    present = sorted(path for path in directory.iterdir() if path.name.endswith(ENDINGS))
+    present = sorted(path for path in directory.iterdir() if path.name.endswith(DATASET_ENDINGS))
     yield from present
     ledgers = {ledger_files.path_of(path) for path in present}
     for path in sorted(directory.glob(f"*{ledger_files.ENDING}")):

@@ -36,7 +36,6 @@ from network_pipeline.capture.file_filter import FileFilter
 from network_pipeline.capture.inputs import Input
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
 from network_pipeline.dataset import ledger_files
-from network_pipeline.dataset.identities import ENDINGS
 from network_pipeline.dataset.writers import FileTaken, errors_of
 from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.errors import DatasetError
@@ -151,7 +150,7 @@ class Conversion:
         Raises:
             DatasetError: it cannot be written.
         """
-        if not path.name.endswith(ENDINGS):
+        if not path.name.endswith(ledger_files.DATASET_ENDINGS):
             return
         with errors_of(path):
             size = path.stat().st_size

@@ -23,7 +23,6 @@ import numpy as np
 
 from network_pipeline import ledger
 from network_pipeline.dataset import ledger_files
-from network_pipeline.dataset.identities import IdentityReader
 from network_pipeline.errors import DatasetError
 from network_pipeline.ledger import AgentLedger, DatasetLedger, LedgerError, SessionLedger
 from network_pipeline.range_sets import LARGEST, Numbers, RangeSet
@@ -236,6 +235,9 @@ class Book:
         return False
 
     def _read_rows(self, dataset: Path, offset: int) -> bool:
+        # Polars, which it takes, is slow to import, and most files are new.
+        from network_pipeline.dataset.identities import IdentityReader  # noqa: PLC0415
+
         reader = IdentityReader(dataset)
         for block in reader.blocks(offset):
             for part in block.by_session():

@@ -35,9 +35,6 @@ BLOCK_BYTES = 8 * 1024 * 1024
 #: Rows of Parquet that are read at once.
 BLOCK_ROWS = 65_536
 
-#: Endings of the files that can be read, those in writing among them.
-ENDINGS = (".csv", ".csv.part", ".parquet")
-
 #: The columns that identify a frame, which are the first three.
 IDENTITY = {"source": pl.String, "session": pl.String, "frame_number": pl.UInt64}
 

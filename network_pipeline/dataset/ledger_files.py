@@ -15,6 +15,9 @@ from network_pipeline.ledger import DatasetLedger, LedgerError
 
 ENDING = ".ledger.json"
 
+#: Endings of the files whose rows can be held against a ledger, those in writing among them.
+DATASET_ENDINGS = (".csv", ".csv.part", ".parquet")
+
 
 def path_of(dataset: Path) -> Path:
     """Return where the ledger of a dataset file is."""
