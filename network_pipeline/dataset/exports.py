@@ -242,4 +242,6 @@ def _plain_schema(schema: pa.Schema) -> pa.Schema:
 
 def _plain(batch: pa.RecordBatch) -> pa.Table:
     """Return the rows with plain columns: dictionaries depend on how rows were batched."""
-    return pa.Table.from_batches([batch]).cast(_plain_schema(batch.schema))
+    table = pa.Table.from_batches([batch])
+    schema = _plain_schema(batch.schema)
+    return table if schema == table.schema else table.cast(schema)
