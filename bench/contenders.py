@@ -42,8 +42,8 @@ FLOWS_OF_CAPTURE = "network-pipeline: packets-flows x.pcap"
 FLOWS = "network-pipeline: packets-flows x.parquet"
 FLOWS_SERIES = f"network-pipeline: flows of {SERIES_FILES} x.parquet"
 FLOWS_FLOOD = "network-pipeline: flows of a SYN flood"
-NFSTREAM = "nfstream"
-NFSTREAM_ROWS = "nfstream, rows of packets written"
+NFSTREAM = "nfstream: flows"
+NFSTREAM_ROWS = "nfstream: flows, and rows of packets"
 
 #: Returns the rows of a run from what it printed, a file, and from the directory it wrote to.
 Count = Callable[[Path, Path], int]
@@ -176,9 +176,9 @@ def _peers(peers: Path | None) -> Iterator[Contender]:
         (NFSTREAM, "nfstream_flows.py", Reads.CAPTURE),
         (NFSTREAM_ROWS, "nfstream_rows.py", Reads.CAPTURE),
     ):
-        module = name.partition(",")[0]
+        module = name.partition(":")[0]
         command = (python, str(_PROGRAMS / program), "{files}", "{out}/x.csv")
-        missing, is_partial = _missing(peers, module), module == NFSTREAM
+        missing, is_partial = _missing(peers, module), module == "nfstream"
         yield Contender(name, command, reads, _number, missing, is_partial=is_partial)
     program = str(peers / "bin/pcaptoparquet") if peers else ""
     convert = (program, "-i", "{files}", "-o", "{out}/x.parquet")
