@@ -16,6 +16,7 @@ from network_pipeline.schema import COLUMNS
 
 _PROGRAMS = Path(__file__).with_name("programs")
 
+_PACKETS_FLOWS = "import sys; from network_pipeline.scripts.flows import main; sys.exit(main())"
 _PACKETS_PCAP = "import sys; from network_pipeline.scripts.pcap import main; sys.exit(main())"
 
 
@@ -37,6 +38,12 @@ CSV_SERIES = f"network-pipeline: x.csv of {SERIES_FILES} captures"
 PARQUET_SERIES = f"network-pipeline: x.parquet of {SERIES_FILES} captures"
 MESSAGES_100 = "network-pipeline: JSON messages, snapshots of 100"
 MESSAGES = "network-pipeline: JSON messages, snapshots of 1,000"
+FLOWS_OF_CAPTURE = "network-pipeline: packets-flows x.pcap"
+FLOWS = "network-pipeline: packets-flows x.parquet"
+FLOWS_SERIES = f"network-pipeline: flows of {SERIES_FILES} x.parquet"
+FLOWS_FLOOD = "network-pipeline: flows of a SYN flood"
+NFSTREAM = "nfstream: flows"
+NFSTREAM_ROWS = "nfstream: flows, and rows of packets"
 
 #: Returns the rows of a run from what it printed, a file, and from the directory it wrote to.
 Count = Callable[[Path, Path], int]
@@ -71,7 +78,7 @@ def contenders(peers: Path | None) -> list[Contender]:
 
     ``peers`` is the virtual environment in which ``requirements.txt`` is installed.
     """
-    return [*_tools(), *_programs(), *_commands(), *_processors(), *_peers(peers)]
+    return [*_tools(), *_programs(), *_commands(), *_flows(), *_processors(), *_peers(peers)]
 
 
 # -- how rows are counted --------------------------------------------------------------------------
@@ -81,6 +88,12 @@ def _number(printed: Path, _out: Path) -> int:
     """Return the number that the last line is, as tcpdump writes it or alone."""
     found = re.search(r"^(\d+)( packets?)?\s*\Z", printed.read_text(), re.MULTILINE)
     return int(found[1]) if found else 0
+
+
+def _packets(printed: Path, _out: Path) -> int:
+    """Return the rows that packets-flows accounts for."""
+    found = re.search(r"^([0-9,]+) rows = ", printed.read_text(), re.MULTILINE)
+    return int(found[1].replace(",", "")) if found else 0
 
 
 def _lines(printed: Path, _out: Path) -> int:
@@ -135,6 +148,19 @@ def _commands() -> Iterator[Contender]:
         yield Contender(series, command, Reads.SERIES, count, missing, is_long=True)
 
 
+def _flows() -> Iterator[Contender]:
+    missing = _absent("network_pipeline.scripts.flows")
+    command = (sys.executable, "-c", _PACKETS_FLOWS, "{files}", "--output={out}/flows.parquet")
+    for name, reads in (
+        (FLOWS_OF_CAPTURE, Reads.CAPTURE),
+        (FLOWS, Reads.DATASET),
+        (FLOWS_SERIES, Reads.DATASETS),
+        (FLOWS_FLOOD, Reads.FLOOD),
+    ):
+        is_long = reads is Reads.DATASETS
+        yield Contender(name, command, reads, _packets, missing, is_long=is_long)
+
+
 def _processors() -> Iterator[Contender]:
     missing = _absent("network_pipeline.dataset.recorder")
     program = (sys.executable, "-m", "bench.programs.record_messages", "{files}", "{out}/x.csv")
@@ -144,14 +170,16 @@ def _processors() -> Iterator[Contender]:
 
 def _peers(peers: Path | None) -> Iterator[Contender]:
     python = str(peers / "bin/python") if peers else ""
-    for module, program, reads in (
+    for name, program, reads in (
         ("dpkt", "dpkt_packets.py", Reads.SLICE),
         (SCAPY, "scapy_packets.py", Reads.SLICE),
-        ("nfstream", "nfstream_flows.py", Reads.CAPTURE),
+        (NFSTREAM, "nfstream_flows.py", Reads.CAPTURE),
+        (NFSTREAM_ROWS, "nfstream_rows.py", Reads.CAPTURE),
     ):
-        command = (python, str(_PROGRAMS / program), "{files}")
+        module = name.partition(":")[0]
+        command = (python, str(_PROGRAMS / program), "{files}", "{out}/x.csv")
         missing, is_partial = _missing(peers, module), module == "nfstream"
-        yield Contender(module, command, reads, _number, missing, is_partial=is_partial)
+        yield Contender(name, command, reads, _number, missing, is_partial=is_partial)
     program = str(peers / "bin/pcaptoparquet") if peers else ""
     convert = (program, "-i", "{files}", "-o", "{out}/x.parquet")
     missing = _missing(peers, "pcaptoparquet")

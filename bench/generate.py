@@ -7,18 +7,20 @@ with handshakes, timestamps, selective acknowledgments and sequence numbers that
 follow their questions. Checksums of IPv4 headers are right, those of TCP, UDP and ICMP are random.
 
     python -m bench.generate OUT --frames 1000000 --seed 1
+
+With ``--flood`` it is a SYN flood, in which every frame begins a connection.
 """
 
 from __future__ import annotations
 
 import argparse
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bench.traffic import dns, local, tcp, udp
+from bench.traffic import dns, flood, local, tcp, udp
 from bench.traffic.headers import Frames
 from bench.traffic.matrices import Bytes, Numbers, put
 
@@ -32,15 +34,15 @@ _START_S = 1_700_000_000
 _MEAN_GAP_US = 20
 
 
-def write(path: Path, frames: int, seed: int) -> None:
+def write(path: Path, frames: int, seed: int, *, is_flood: bool = False) -> None:
     """Write a capture of so many frames."""
     with path.open("wb") as out:
         out.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 262_144, 1))
-        for chunk in chunks(frames, seed):
+        for chunk in chunks(frames, seed, is_flood=is_flood):
             out.write(chunk)
 
 
-def chunks(frames: int, seed: int) -> Iterator[memoryview]:
+def chunks(frames: int, seed: int, *, is_flood: bool = False) -> Iterator[memoryview]:
     """Yield the records of a capture, some tens of thousands at a time."""
     start_us = _START_S * 1_000_000
     for index, first in enumerate(range(0, frames, CHUNK_FRAMES)):
@@ -48,21 +50,33 @@ def chunks(frames: int, seed: int) -> Iterator[memoryview]:
         count = min(CHUNK_FRAMES, frames - first)
         times_us = start_us + np.cumsum(rng.integers(1, 2 * _MEAN_GAP_US, count))
         start_us = int(times_us[-1])
-        yield _chunk(rng, times_us).data
+        yield (_flood if is_flood else _mix)(rng, times_us).data
 
 
-def _chunk(rng: np.random.Generator, times_us: Numbers) -> Bytes:
+def _flood(rng: np.random.Generator, times_us: Numbers) -> Bytes:
+    made = flood.make(rng, len(times_us))
+    return _records(rng, times_us, [(np.arange(len(times_us)), made)])
+
+
+def _mix(rng: np.random.Generator, times_us: Numbers) -> Bytes:
     count = len(times_us)
     kinds = np.searchsorted(np.cumsum([TCP, UDP, DNS, ICMP]), rng.integers(0, 1000, count), "right")
     makers = (tcp.make, udp.make, dns.make, local.icmp, local.arp)
-    lengths = np.zeros(count, np.int64)
     parts: list[tuple[Numbers, Frames]] = []
     for kind, make in enumerate(makers):
         places = np.flatnonzero(kinds == kind)
         for version, own in _by_version(rng, places, kind):
-            made = make(rng, version, len(own))
-            lengths[own] = made.lengths
-            parts.append((own, made))
+            parts.append((own, make(rng, version, len(own))))
+    return _records(rng, times_us, parts)
+
+
+def _records(
+    rng: np.random.Generator, times_us: Numbers, parts: Sequence[tuple[Numbers, Frames]]
+) -> Bytes:
+    """Return the records of frames whose places among all of them are given with them."""
+    lengths = np.zeros(len(times_us), np.int64)
+    for own, made in parts:
+        lengths[own] = made.lengths
     ends = np.cumsum(lengths + 16)
     starts = ends - lengths
     out = np.frombuffer(bytearray(rng.bytes(int(ends[-1]))), np.uint8)
@@ -94,8 +108,9 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="the pcap file to write")
     parser.add_argument("--frames", type=int, default=1_000_000)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--flood", action="store_true", help="a SYN flood")
     arguments = parser.parse_args()
-    write(arguments.out, arguments.frames, arguments.seed)
+    write(arguments.out, arguments.frames, arguments.seed, is_flood=arguments.flood)
 
 
 if __name__ == "__main__":

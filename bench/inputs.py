@@ -23,6 +23,9 @@ class Reads(enum.Enum):
     CAPTURE = "one capture"
     SLICE = "a capture that is a slice of that"
     SERIES = "captures of the whole size, one after another"
+    DATASET = "the Parquet dataset of one capture"
+    FLOOD = "that of a SYN flood of as many frames"
+    DATASETS = "the datasets of the captures of a series"
     MESSAGES = "the JSON messages of the slice's frames"
 
 
@@ -38,13 +41,14 @@ class Inputs:
         """Return how many frames the files have, all together."""
         if reads in (Reads.SLICE, Reads.MESSAGES):
             return min(self._frames, SLICE_FRAMES)
-        return self._frames * (SERIES_FILES if reads is Reads.SERIES else 1)
+        return self._frames * (SERIES_FILES if reads in (Reads.SERIES, Reads.DATASETS) else 1)
 
     def files(self, reads: Reads) -> list[Path]:
         """Return what a program is given."""
-        if reads is Reads.SERIES:
+        if reads in (Reads.SERIES, Reads.DATASETS):
             seeds = range(self._seed, self._seed + SERIES_FILES)
-            return [self._capture(self._frames, seed) for seed in seeds]
+            captures = [self._capture(self._frames, seed) for seed in seeds]
+            return captures if reads is Reads.SERIES else list(map(self._dataset, captures))
         return [self._file(reads, self.frames(reads))]
 
     def least(self, reads: Reads) -> list[Path]:
@@ -52,13 +56,22 @@ class Inputs:
         return [self._file(reads, 1)]
 
     def _file(self, reads: Reads, frames: int) -> Path:
-        capture = self._capture(frames, self._seed)
+        capture = self._capture(frames, self._seed, is_flood=reads is Reads.FLOOD)
+        if reads in (Reads.DATASET, Reads.DATASETS, Reads.FLOOD):
+            return self._dataset(capture)
         return self._messages(capture) if reads is Reads.MESSAGES else capture
 
-    def _capture(self, frames: int, seed: int) -> Path:
-        path = self._directory / f"{frames}-{seed}.pcap"
+    def _capture(self, frames: int, seed: int, *, is_flood: bool = False) -> Path:
+        path = self._directory / f"{frames}-{seed}{'-flood' if is_flood else ''}.pcap"
         if not path.exists():
-            _run("bench.generate", str(path), f"--frames={frames}", f"--seed={seed}")
+            options = [f"--frames={frames}", f"--seed={seed}", *(["--flood"] if is_flood else [])]
+            _run("bench.generate", str(path), *options)
+        return path
+
+    def _dataset(self, capture: Path) -> Path:
+        path = capture.with_suffix(".parquet")
+        if not path.exists():
+            _run("bench.programs.write_dataset", str(capture), str(path))
         return path
 
     def _messages(self, capture: Path) -> Path:

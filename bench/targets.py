@@ -78,6 +78,14 @@ TARGETS = (
            _peak_ratio(programs.PARQUET_SERIES, programs.PARQUET)),
     Target("JSON messages to CSV, snapshots of 1,000", ">=", 10_000, _RATE,
            _rate(programs.MESSAGES)),
+    Target("flows of Parquet, speed by NFStream's with rows written", ">=", 5, "x",
+           _ratio(programs.NFSTREAM_ROWS, programs.FLOWS)),
+    Target("flows of Parquet", ">=", 294_000, _RATE, _rate(programs.FLOWS)),
+    Target("flows of a SYN flood, CPU time by that of the mix", "<=", 2, "x",
+           _ratio(programs.FLOWS_FLOOD, programs.FLOWS)),
+    Target("peak memory, flows of a SYN flood", "<=", 1500, "MB", _peak(programs.FLOWS_FLOOD)),
+    Target(f"peak memory, flows of {SERIES_FILES} datasets", "<=", 1500, "MB",
+           _peak(programs.FLOWS_SERIES)),
 )  # fmt: skip
 
 

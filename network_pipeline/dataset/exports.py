@@ -256,4 +256,7 @@ def _plain_schema(schema: pa.Schema, but: Set[str] = frozenset()) -> pa.Schema:
 
 
 def _plain(batch: pa.RecordBatch) -> pa.Table:
-    return pa.Table.from_batches([batch]).cast(_plain_schema(batch.schema))
+    """Return the rows with plain columns: dictionaries depend on how rows were batched."""
+    table = pa.Table.from_batches([batch])
+    schema = _plain_schema(batch.schema)
+    return table if schema == table.schema else table.cast(schema)

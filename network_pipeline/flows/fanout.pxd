@@ -5,12 +5,12 @@ from network_pipeline.flows.keys cimport Key, mixed
 from network_pipeline.flows.store cimport Store
 
 cdef int64_t _SHORT_NS, _LONG_NS
-cdef int _PORTS, _FANOUT, _NONE, _SHORT, _LONG, _PORT_KIND, _HOST_KIND
+cdef int _PORTS, _FANOUT, _NONE, _SHORT, _LONG, _PORT_KIND, _HOST_KIND, _NEXT
 
 @cython.final
 cdef class Fanout:
     cdef uint64_t mask
-    cdef int32_t[::1] buckets, chain, behind, lasts
+    cdef int32_t[::1] buckets, behind, lasts
     cdef uint64_t[::1] keys
     cdef int32_t[:, ::1] counts, entries, firsts
     cdef int64_t[::1] clocks

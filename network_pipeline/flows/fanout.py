@@ -32,6 +32,7 @@ _SHORT = 0
 _LONG = 1
 _PORT_KIND = 1
 _HOST_KIND = 2
+_NEXT = 6
 
 
 class Fanout:
@@ -39,7 +40,7 @@ class Fanout:
 
     ``buckets`` hold the number of their first entry and one, so that memory as the system gives it
     is a table of none. An entry's ``counts`` are its flows in the short and the long window, then
-    for a source the ports in both and the hosts in both.
+    for a source the ports in both and the hosts in both, and the next entry of its bucket.
     """
 
     def __init__(self, most: int) -> None:
@@ -47,8 +48,7 @@ class Fanout:
         self.mask = size - 1
         self.buckets = np.zeros(size, np.int32).data
         self.keys = np.empty(3 * most, np.uint64).data
-        self.chain = np.empty(3 * most, np.int32).data
-        self.counts = np.empty((3 * most, 6), np.int32).data
+        self.counts = np.empty((3 * most, 8), np.int32).data  # half a line of the cache
         self.free_entry = _NONE
         self.used_entries = 0
         self.most = most
@@ -171,17 +171,17 @@ class Fanout:
         while entry >= 0:
             if self.keys[entry] == key:
                 return entry
-            entry = self.chain[entry]
+            entry = self.counts[entry, _NEXT]
         entry = self.free_entry
         if entry >= 0:
-            self.free_entry = self.chain[entry]
+            self.free_entry = self.counts[entry, _NEXT]
         else:
             entry = self.used_entries
             self.used_entries += 1
         for field in range(6):
             self.counts[entry, field] = 0
         self.keys[entry] = key
-        self.chain[entry] = self.buckets[bucket] - 1
+        self.counts[entry, _NEXT] = self.buckets[bucket] - 1
         self.buckets[bucket] = entry + 1
         return entry
 
@@ -189,11 +189,11 @@ class Fanout:
         bucket = self.keys[entry] & self.mask
         before = self.buckets[bucket] - 1
         if before == entry:
-            self.buckets[bucket] = self.chain[entry] + 1
+            self.buckets[bucket] = self.counts[entry, _NEXT] + 1
         else:
-            while self.chain[before] != entry:
-                before = self.chain[before]
-            self.chain[before] = self.chain[entry]
-        self.chain[entry] = self.free_entry
+            while self.counts[before, _NEXT] != entry:
+                before = self.counts[before, _NEXT]
+            self.counts[before, _NEXT] = self.counts[entry, _NEXT]
+        self.counts[entry, _NEXT] = self.free_entry
         self.free_entry = entry
         return 0

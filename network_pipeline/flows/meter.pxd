@@ -31,7 +31,7 @@ cdef class Meter:
     cdef Fragments fragments
     cdef Key key
     cdef int64_t[::1] clocks
-    cdef int64_t ended, named
+    cdef int64_t first, ended, named
     cdef readonly uint64_t[:, ::1] ended_words
     cdef readonly int64_t[:, ::1] ended_numbers
     cdef readonly int32_t[:, ::1] ended_counts
@@ -75,5 +75,5 @@ cdef class Meter:
     cdef int64_t _row(self, Packets packets) except -1 nogil
     @cython.locals(row=int64_t, clock=int64_t)
     cdef int64_t _begin(self, Packets packets) except -1 nogil
-    @cython.locals(number=int64_t)
-    cdef int _make_room(self, int64_t session) except -1 nogil
+    @cython.locals(row=int64_t)
+    cdef int _make_room(self) except -1 nogil

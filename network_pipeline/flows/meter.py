@@ -96,6 +96,7 @@ class Meter:
         self.fragments = Fragments()
         self.key = Key()
         self.clocks = np.full(MOST_SESSIONS, _NO_CLOCK, np.int64).data
+        self.first = 0  # no session before it has flows
         self.ended = 0
         self.ended_words = np.empty((_ADDRESS_WORDS, _ROOM), np.uint64).data
         self.ended_numbers = np.empty((_NUMBERS, _ROOM), np.int64).data
@@ -279,8 +280,9 @@ class Meter:
         return row
 
     def _begin(self, packets: Packets) -> int:
+        self.first = min(self.first, packets.session)
         if not self.store.has_room():
-            self._make_room(packets.session)
+            self._make_room()
         clock = self.clocks[packets.session]
         row = self.store.add(self.key)
         begin(self.store, row, packets, self.key)
@@ -288,11 +290,11 @@ class Meter:
         self.fanout.begin(self.store, row, self.key, packets.session, clock)
         return row
 
-    def _make_room(self, session: int) -> int:
-        """End the flow that waits longest: of the session, else of the first one that has any."""
-        number = 2 * session
-        if self.store.heads[number] < 0 and self.store.heads[number + 1] < 0:
-            number = 0
-        while self.store.heads[number] < 0:
-            number += 1
-        return self._end(self.store.heads[number], _BY_NO_ROOM)
+    def _make_room(self) -> int:
+        """End the flow that waits longest of the first session that has any, closed ones first."""
+        while self.store.heads[2 * self.first] < 0 and self.store.heads[2 * self.first + 1] < 0:
+            self.first += 1
+        row = self.store.heads[2 * self.first + 1]
+        if row >= 0:
+            return self._end(row, _BY_END)
+        return self._end(self.store.heads[2 * self.first], _BY_NO_ROOM)

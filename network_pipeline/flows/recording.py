@@ -175,7 +175,11 @@ class Recording:
             np.asarray(meter.ended_counts)[:, :ended],
             np.asarray(meter.ended_squares)[:, :ended],
         )
-        names = [self._names.pop(name, None) for name in flows.number("name").tolist()]
+        names = {
+            row: self._names.pop(name)
+            for row, name in enumerate(flows.number("name").tolist())
+            if name
+        }
         self._flows.append(rows_of(flows, self._sessions, names, self._community))
         self._counters.add("flows", ended)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,13 +65,13 @@ class Flows:
 def rows_of(
     flows: Flows,
     sessions: Sequence[tuple[str, str]],
-    names: Sequence[str | None],
+    names: Mapping[int, str],
     community: CommunityIds,
 ) -> pa.RecordBatch:
     """Return the rows of flows.
 
-    ``sessions`` are sources and names of sessions by their numbers, ``names`` the DNS names of all
-    flows.
+    ``sessions`` are sources and names of sessions by their numbers, ``names`` the DNS names of
+    the rows that have one.
     """
     columns = {
         **_identity(flows, sessions, community),
@@ -256,26 +256,29 @@ def _tcp(flows: Flows) -> _Columns:
     return columns
 
 
-def _dns(flows: Flows, names: Sequence[str | None]) -> _Columns:
+def _dns(flows: Flows, names: Mapping[int, str]) -> _Columns:
     queries, responses = flows.count("dns_queries"), flows.count("dns_responses")
     is_dns = queries + responses > 0
     columns = {
         "dns_queries": flows.array("dns_queries", queries, is_dns),
         "dns_responses": flows.array("dns_responses", responses, is_dns),
-        "dns_qname": _names(names),
+        "dns_qname": _names(len(flows), names),
     }
     for name in ("dns_qtype", "dns_rcode"):
         columns[name] = flows.array(name, flows.count(name), flows.count(name) >= 0)
     return columns
 
 
-def _names(names: Sequence[str | None]) -> pa.Array[Any]:
-    encoded = [(name or "").encode() for name in names]
-    offsets = offsets_of(np.array([len(each) for each in encoded], np.int32))
-    present = np.array([name is not None for name in names], np.bool_)
+def _names(rows: int, names: Mapping[int, str]) -> pa.Array[Any]:
+    encoded = {row: name.encode() for row, name in names.items()}
+    sizes, present = np.zeros(rows, np.int32), np.zeros(rows, np.bool_)
+    for row, name in encoded.items():
+        sizes[row], present[row] = len(name), True
     bitmap = pa.py_buffer(np.packbits(present, bitorder="little"))
-    buffers = [bitmap, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
-    return pa.Array.from_buffers(pa.string(), len(names), buffers)
+    texts = pa.py_buffer(b"".join(encoded.values()))
+    return pa.Array.from_buffers(
+        pa.string(), rows, [bitmap, pa.py_buffer(offsets_of(sizes)), texts]
+    )
 
 
 def _fanout(flows: Flows) -> _Columns:

@@ -82,6 +82,14 @@ def test_every_answer_follows_its_question(decoded: list[Nested]) -> None:
     assert len(asked) > _FRAMES // 30
 
 
+def test_a_flood_is_of_connections_that_begin(tmp_path: Path) -> None:
+    generate.write(tmp_path / "capture", 500, seed=1, is_flood=True)
+    nested = [decode(frame) for frame in read(tmp_path / "capture")[0]]
+    assert [each["frame"].get("error") for each in nested] == [None] * 500
+    assert {(each["tcp"]["flags"], each["tcp"]["dport"]) for each in nested} == {(2, 443)}
+    assert len({(each["ip"]["src"], each["tcp"]["sport"]) for each in nested}) == 500
+
+
 def test_checksums_of_ipv4_are_right(capture: Path) -> None:
     if not shutil.which("tshark"):
         pytest.fail("no tshark") if os.environ.get("CI") == "true" else pytest.skip("no tshark")

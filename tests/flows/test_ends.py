@@ -138,6 +138,12 @@ def test_where_there_is_no_room_the_flow_that_waits_longest_ends() -> None:
     assert reasons(flows_of(steps, settings)) == [(2, 5), (1, 4), (4, 4)]
 
 
+def test_closed_flows_make_room_first() -> None:
+    settings = FlowSettings(most_flows=2)
+    steps = [(0, udp(ports=(1, 9))), (1, tcp("R")), (2, udp(ports=(3, 9)))]
+    assert reasons(flows_of(steps, settings)) == [(2, 3), (1, 4), (3, 4)]
+
+
 def test_more_flows_than_wait_to_be_written() -> None:
     steps = [(0.001 * port, making.datagram(port)) for port in range(1, 5001)]
     made = flows_of([*steps, (1000, udp())])

@@ -204,7 +204,8 @@ def test_sessions_that_are_joined_in_one_another_are_flows_of_their_own() -> Non
 # -- captures --------------------------------------------------------------------------------------
 
 
-def _captures() -> list[Path]:
+def shared() -> list[Path]:
+    """Return the captures beside the checkout."""
     return sorted(path for path in captures.SHARED.glob("*.pcap*")) if captures.SHARED else []
 
 
@@ -220,18 +221,18 @@ def rows_of_capture(path: Path) -> pa.RecordBatch | None:
     return whole[0] if whole else None
 
 
-@pytest.mark.parametrize("path", _captures(), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", shared(), ids=lambda path: path.name)
 def test_captures(path: Path) -> None:
     rows = rows_of_capture(path)
     if rows is not None:
         check(rows, FlowSettings(), oracle.Limits())
 
 
-def test_there_are_captures() -> None:
-    if not _captures():
+def test_there_areshared() -> None:
+    if not shared():
         message = "there are no shared captures beside the checkout"
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
-    assert len(_captures()) > 50
+    assert len(shared()) > 50
 
 
 def test_a_frame_number_is_no_place() -> None:
