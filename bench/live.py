@@ -188,7 +188,7 @@ def _piped(bench: Bench, send: Callable[[], tuple[int, float]], *, has_processor
         pipeline.end_agent()
         if has_processor:
             pipeline.end_processor()
-    _check(pipeline.counts, sent)
+    check(pipeline.counts, sent)
     seen = pipeline.rows if has_processor else pipeline.counts["published"]
     return Trial(sent, took, seen, pipeline.agent_cpu_s + pipeline.processor_cpu_s)
 
@@ -210,7 +210,7 @@ def contenders() -> list[Contender]:
     ]  # fmt: skip
 
 
-def _check(counts: Mapping[str, int], sent: int) -> None:
+def check(counts: Mapping[str, int], sent: int) -> None:
     """See that every frame that was sent was published, or is in one count of losses."""
     settled = sum(counts[name] for name in ("published", "kernel_dropped", "shed", "lost"))
     if not sent == counts["captured"] == settled:

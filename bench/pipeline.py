@@ -57,10 +57,27 @@ class Pipeline:
                 process.wait()
         shutil.rmtree(self._directory)
 
-    def start_processor(self) -> None:
-        """Begin to make rows, in a CSV file."""
+    @property
+    def agent_pid(self) -> int:
+        """The supervisor's process."""
+        return self._agent.pid
+
+    @property
+    def processor_pid(self) -> int:
+        """The processor's process."""
+        assert self._processor
+        return self._processor.pid
+
+    @property
+    def redis_pid(self) -> int:
+        """The broker's process."""
+        return self._redis.pid
+
+    def start_processor(self, *options: str) -> None:
+        """Begin to make rows, in CSV files."""
         command = [sys.executable, "-c", _COMMAND.format("packets", "redis"), *self._broker(),
-                   "--output", str(self._csv), "--save-after-num", "50000"]  # fmt: skip
+                   "--dir", str(self._directory), "--name", "rows",
+                   "--save-after-num", "50000", *options]  # fmt: skip
         log_path = self._directory / "processor.log"
         with log_path.open("wb") as log:
             self._processor = subprocess.Popen(command, stdout=log, stderr=log)
@@ -73,26 +90,28 @@ class Pipeline:
         [text] = re.findall(r"network-agent ended: (.*)$", self._log.read_text(), re.MULTILINE)
         self.counts = {name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", text)}
 
-    def end_processor(self) -> None:
-        """Wait until there is a row for all that was published; count the rows."""
+    def take_rows(self) -> int:
+        """Remove files of rows that are whole; return how many rows they had."""
+        rows = 0
+        for path in self._directory.glob("rows*.csv"):
+            rows += _rows_of(path)
+            path.unlink()
+        return rows
+
+    def end_processor(self, taken: int = 0) -> None:
+        """Wait until there is a row for all that was published; count the rows, and the taken."""
         assert self._processor
         ends = time.monotonic() + _SECONDS
-        published = self.counts["published"]
-        while self._lines() < published + bool(published) and time.monotonic() < ends:
+        published = self.counts["published"] - taken
+        while self._rows() < published and time.monotonic() < ends:
             time.sleep(0.2)
         self._processor.send_signal(signal.SIGTERM)
         self.processor_cpu_s = _cpu_of_ended(self._processor)
-        self.rows = max(self._lines() - 1, 0)
+        self.rows = taken + self._rows()
 
-    @property
-    def _csv(self) -> Path:
-        return self._directory / "rows.csv"
-
-    def _lines(self) -> int:
-        if not self._csv.exists():
-            return 0
-        with self._csv.open("rb") as file:
-            return sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+    def _rows(self) -> int:
+        return sum(_rows_of(path) for path in self._directory.glob("rows*.csv*")
+                   if path.suffix in (".csv", ".part"))  # fmt: skip
 
     def _broker(self) -> tuple[str, ...]:
         return ("--broker", f"redis+socket://{self._directory}/redis.sock?virtual_host=1")
@@ -118,6 +137,16 @@ class Pipeline:
             process = subprocess.Popen(command, stdout=log, stderr=log)
         _await(lambda: "capturing with" in self._log.read_text())
         return process
+
+
+def _rows_of(path: Path) -> int:
+    """Return the lines of a file without its header; it may get its final name meanwhile."""
+    try:
+        with path.open("rb") as file:
+            lines = sum(part.count(b"\n") for part in iter(lambda: file.read(1 << 20), b""))
+    except FileNotFoundError:
+        return 0
+    return max(lines - 1, 0)
 
 
 def _cpu_of_ended(process: subprocess.Popen[bytes]) -> float:
