@@ -61,6 +61,9 @@ class Publisher(Protocol):
     def losses(self) -> Losses:
         """Which frames were shed."""
 
+    def check(self) -> None:
+        """Raise what the broker refused the start with, should it have said so by now."""
+
     def publish(self, message: Message) -> bool:
         """Take a message without waiting; False: its frames were shed, and counted so."""
 
@@ -119,12 +122,14 @@ class Agent(Generic[Frames]):
 
         Raises:
             CaptureError: no device is left. What was captured before is published.
+            BrokerRefused: the broker said no, late. What was captured before is in the spool.
             NetworkPipelineError: frames could not be published before the time to end was over.
         """
         for word in self._book.start():
             self._publisher.publish(word)
         try:
             while not (stop.is_set() or self._is_complete()):
+                self._publisher.check()
                 self._publish(self._source.read(READ_SECONDS))
                 self._beat()
                 if self._book.is_due():

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 _NO_SPOOL = ("--spool-max-bytes", "0")
 READY_SECONDS = 30.0
 STORED_SECONDS = 60.0
-ENDED_SECONDS = 30.0
+ENDED_SECONDS = 45.0
 
 #: UDP ports whose content is decoded as DNS.
 DNS_PORTS = (53, 5353, 5355)

@@ -57,7 +57,10 @@ class SessionBook:
             logger.warning("%s: %s; a killed agent leaves no word", self._directory, error.strerror)
             return []
         for found in left:
-            logger.info("the agent of session %s had no last word", found.session)
+            how = (
+                "was killed" if found.ended == ledger.KILLED else "could not publish its last word"
+            )
+            logger.info("the agent of session %s %s: telling it now", found.session, how)
         return [found.message() for found in left]
 
     def is_due(self) -> bool:
@@ -127,11 +130,15 @@ class SessionBook:
         found_in = [*directory.glob("*.json"), *directory.glob("*.lock")]
         for session in sorted({path.stem for path in found_in}):
             path = directory / f"{session}.json"
+            was_begun = _lock_of(path).exists()
             if not self._lock(path):
                 continue
             try:
                 found = ledger.parse_agent(path.read_bytes())
-            except FileNotFoundError:  # its disk was full
+            except FileNotFoundError:
+                if not was_begun:  # its agent had its last word just now
+                    continue
+                # Its disk was full.
                 found = AgentLedger(self._newest.source, session)
             except LedgerError as error:
                 logger.warning("%s: left out: %s", path, error)
@@ -147,6 +154,9 @@ class SessionBook:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            os.close(descriptor)
+            return False
+        if not os.fstat(descriptor).st_nlink:  # who held it has removed it in good order
             os.close(descriptor)
             return False
         self._locked[path] = descriptor

@@ -17,7 +17,7 @@ from network_pipeline import arrow_messages, json_messages, ledger, message, row
 from network_pipeline.agent import Agent, new_session
 from network_pipeline.capture.frame_queue import BATCH_FRAMES
 from network_pipeline.capture.source import Source, SourceCounts
-from network_pipeline.errors import CaptureError, NetworkPipelineError
+from network_pipeline.errors import BrokerRefused, CaptureError, NetworkPipelineError
 from network_pipeline.frames import Frame
 from network_pipeline.ledger import LEDGER_TYPE, AgentLedger
 from network_pipeline.losses import Losses
@@ -41,6 +41,11 @@ class Recorder:
         self._counters = counters
         self._room = room
         self._kept = kept
+        self.refusal: BrokerRefused | None = None
+
+    def check(self) -> None:
+        if self.refusal:
+            raise self.refusal
 
     def publish(self, message: Message) -> bool:
         if message.content_type == LEDGER_TYPE:
@@ -233,6 +238,20 @@ def test_frames_that_the_broker_never_took_are_an_error_and_named_to_the_next_ag
     last = ledger.of_message(word.body, word.headers)
     assert (last.session, last.ended) == (SESSION, "stopped")
     assert (last.captured, last.published, last.shed, last.lost) == (5, 3, 2, ((4, 5),))
+
+
+def test_a_broker_that_refuses_late_ends_it_after_its_frames(
+    where: netns.Namespace, counters: Counters
+) -> None:
+    recorder = Recorder(counters)
+    with sniffing(where, "lo", text="udp") as sniffer:
+        run = Run(agent(sniffer, recorder, counters))
+        send(where, 5)
+        assert awaited(lambda: len(recorder.messages) == 5)
+        recorder.refusal = BrokerRefused("wrong password")
+        assert run.ended(stop=False) is recorder.refusal
+    assert recorder.stopped == 1
+    assert counters["captured"] == counters["published"] == 5
 
 
 def test_a_removed_device_ends_it_after_its_frames(counters: Counters) -> None:

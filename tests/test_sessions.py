@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
@@ -89,9 +90,13 @@ def killed(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_the_next_agent_has_the_last_word_of_one_that_was_killed(killed: Path) -> None:
+def test_the_next_agent_has_the_last_word_of_one_that_was_killed(
+    killed: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "network_pipeline.sessions")
     ours = book(killed)
     [word] = ours.start()
+    assert caplog.messages == ["the agent of session dead was killed: telling it now"]
     dead = told(word)
     assert (dead.session, dead.ended, dead.sequence) == ("dead", "killed", 2)
     assert (dead.captured, dead.published, dead.last) == (4, 3, 4)
@@ -104,12 +109,36 @@ def test_the_next_agent_has_the_last_word_of_one_that_was_killed(killed: Path) -
     assert book(killed, "fifth").start() == []
 
 
-def test_a_last_word_that_was_not_published_comes_again_as_it_was(tmp_path: Path) -> None:
+def test_a_last_word_that_was_not_published_comes_again_as_it_was(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "network_pipeline.sessions")
     ours = book(tmp_path)
     ours.start()
     last = told(word(ours, COUNTS, 8, [], is_over=True))
     ours.close(is_published=False)
     assert told(book(tmp_path, "next").start()[0]) == last
+    said = "the agent of session s could not publish its last word: telling it now"
+    assert caplog.messages == [said]
+
+
+def test_an_agent_that_ends_while_another_starts_has_had_its_last_word(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other has opened the lock's file already, and gets the lock once it is removed."""
+    ours, heir = book(tmp_path), book(tmp_path, "next")
+    ours.start()
+    flock = fcntl.flock
+
+    def end_first(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        ours.close(is_published=True)
+        flock(descriptor, operation)
+
+    monkeypatch.setattr("network_pipeline.sessions.fcntl.flock", end_first)
+    assert heir.start() == []
+    heir.close(is_published=True)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_agent_that_is_killed_before_its_first_word_is_known_as_killed(tmp_path: Path) -> None:

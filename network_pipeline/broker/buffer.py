@@ -75,11 +75,11 @@ class Buffer:
         self._lock = threading.RLock()
         #: Something changed that a sender, or one who waits for room, may want to know.
         self._changed = threading.Condition(self._lock)
-        #: Memory is half full, or it is time to end.
+        #: Memory is half full, or there is no time to lose, or it is time to end.
         self._pressed = threading.Condition(self._lock)
         self._memory: deque[Outgoing] = deque()
         self._bytes = 0
-        self._is_spilling = self._is_stopping = self._is_closed = False
+        self._is_spilling = self._is_hurried = self._is_stopping = self._is_closed = False
         self._next_spill = 0.0
         self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
 
@@ -161,6 +161,12 @@ class Buffer:
         """Make whoever waits look again at what it waits for."""
         with self._lock:
             self._changed.notify_all()
+
+    def hurry(self) -> None:
+        """Move what waits to disk from now on without waiting any longer."""
+        with self._lock:
+            self._is_hurried = True
+            self._pressed.notify()
 
     def pause(self, seconds: float, is_over: Callable[[], bool]) -> None:
         """Wait until it is over, or up to ``seconds``."""
@@ -272,7 +278,8 @@ class Buffer:
         now = time.monotonic()
         if not self._memory or now < self._next_spill:
             return False
-        return now - self._memory[0].since > SPILL_SECONDS or self._is_half_full()
+        is_old = now - self._memory[0].since > SPILL_SECONDS
+        return is_old or self._is_hurried or self._is_half_full()
 
     def _spill(self, spool: Spool) -> bool:
         """Move the oldest messages to disk; return whether any went."""

@@ -22,7 +22,7 @@ from network_pipeline.broker.buffer import Buffer, Outgoing
 from network_pipeline.broker.failures import FAILURES, reason
 from network_pipeline.broker.queue_limit import QueueLimit
 from network_pipeline.broker.spool import Spool
-from network_pipeline.errors import BrokerError, BrokerUnreachable, NetworkPipelineError
+from network_pipeline.errors import BrokerUnreachable, NetworkPipelineError
 from network_pipeline.losses import Losses
 from network_pipeline.message import Message
 from network_pipeline.metrics import Counters
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 
 _BATCH_BYTES = 1024 * 1024
 _REFUSAL_LOG_SECONDS = 30.0
+#: How long a start with a spool waits for a broker that says nothing: no longer than a message
+#: may wait in memory, so that a kill costs no more then than later.
+_START_SECONDS = 1.0
 
 
 class Publisher:
@@ -64,7 +67,9 @@ class Publisher:
             counters, self._spool, max_messages=buffer_messages, max_bytes=buffer_bytes
         )
         self._stop_at: float | None = None
-        self._is_closed = False
+        self._is_ending = self._is_closed = False
+        self._has_begun = threading.Event()
+        self._failure: NetworkPipelineError | None = None
         self._link: link.Link | None = None
         self._is_lost = False
         self._is_refused = False
@@ -80,6 +85,9 @@ class Publisher:
     def start(self) -> None:
         """Connect, declare the queue, open the spool, and start the threads.
 
+        With a spool, a broker that is away is not waited for, and one that says nothing for a
+        second at most: the sender goes on trying, and :meth:`check` tells what came of it.
+
         Raises:
             BrokerUnreachable: nobody answers, for a few seconds, and there is no spool.
             BrokerRefused: the broker says no.
@@ -87,14 +95,23 @@ class Publisher:
         """
         self._buffer.start()
         try:
-            self._link = link.patiently(self._open)
-        except BrokerError as error:
-            if self._spool is None or not isinstance(error, BrokerUnreachable):
-                self._buffer.close()
-                raise
-            self._is_lost = True
-            log.warning("%s; meanwhile packets wait in %s", error, self._spool.place)
-        self._thread.start()
+            if self._spool is None:
+                self._link = link.patiently(self._open)
+            self._thread.start()
+            self._has_begun.wait(_START_SECONDS)
+            self.check()
+        except NetworkPipelineError:
+            self._buffer.close()
+            raise
+
+    def check(self) -> None:
+        """Raise what made the first attempt to connect fail for good; nothing was sent then.
+
+        Raises:
+            BrokerRefused: the broker said no.
+        """
+        if self._failure:
+            raise self._failure
 
     def publish(self, message: Message) -> bool:
         """Take a message to send; return False where the buffer is full and it was shed."""
@@ -121,23 +138,25 @@ class Publisher:
     def drain(self, timeout: float) -> bool:
         """Wait up to ``timeout`` seconds until the broker has every message that was published.
 
-        With a spool, a broker that is away or refuses is not waited for.
+        With a spool, a broker that is away or refuses is not waited for, once all is on disk.
 
         Returns:
             Whether it has them, apart from those that were shed.
         """
+        self._end()
         self._buffer.pause(timeout, lambda: self._is_pointless() or not self._buffer.has_own())
         return not self._buffer.has_own()
 
     def stop(self, timeout: float) -> int:
         """Send what waits, for up to ``timeout`` seconds, spool what is left, and close.
 
-        With a spool, a broker that is away or refuses is not waited for.
+        With a spool, a broker that is away or refuses is not waited for, once all is on disk.
 
         Returns:
             How many frames were left without a place on disk; they are counted as shed.
         """
         self._stop_at = time.monotonic() + timeout
+        self._end()
         self._buffer.wake()
         if self._thread.ident is not None:
             self._thread.join(timeout + 0.1)
@@ -150,6 +169,25 @@ class Publisher:
     # -- the thread
 
     def _run(self) -> None:
+        if self._link is None:
+            self._begin()
+        self._has_begun.set()
+        if self._failure is None:
+            self._send_all()
+
+    def _begin(self) -> None:
+        """Try once to connect; without a broker, what comes waits on disk."""
+        assert self._spool
+        try:
+            self._link = self._open()
+        except (BrokerUnreachable, *FAILURES) as error:
+            self._is_lost = True
+            log.warning("%s; meanwhile packets wait in %s", error, self._spool.place)
+        except NetworkPipelineError as error:
+            self._failure = error
+        self._hurry()
+
+    def _send_all(self) -> None:
         while batch := self._buffer.take(link.WINDOW, _BATCH_BYTES, self._is_over):
             try:
                 if self._link is None:
@@ -174,9 +212,22 @@ class Publisher:
         is_late = time.monotonic() >= self._stop_at
         return is_late or self._is_pointless() or not self._buffer.has_own()
 
+    def _is_away(self) -> bool:
+        return self._is_lost or self._is_refused or self._failure is not None
+
     def _is_pointless(self) -> bool:
-        """Whether what waits may as well wait on disk for the next run."""
-        return self._spool is not None and (self._is_lost or self._is_refused)
+        """Whether all that waits is on disk, and may as well wait there for the next run."""
+        is_kept = self._spool is not None and not self._buffer.waiting()
+        return self._failure is not None or (is_kept and self._is_away())
+
+    def _end(self) -> None:
+        self._is_ending = True
+        self._hurry()
+
+    def _hurry(self) -> None:
+        """In the end, have the disk take what the broker does not, as far as it has room."""
+        if self._is_ending and self._is_away():
+            self._buffer.hurry()
 
     def _send(self, channel: link.Link, batch: Sequence[Outgoing]) -> str:
         """Send the batch; return why the broker did not take all of it, or ''."""
@@ -199,6 +250,7 @@ class Publisher:
         if not refusal:
             self._back_off.reset()
             return
+        self._hurry()
         self._buffer.wake()
         if time.monotonic() >= self._next_refusal_log:
             self._next_refusal_log = time.monotonic() + _REFUSAL_LOG_SECONDS
@@ -218,6 +270,7 @@ class Publisher:
         if self._link:
             self._link.discard()
             self._link = None
+        self._hurry()
         self._buffer.wake()
         self._pause()
 

@@ -6,15 +6,18 @@ import os
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
 
-from network_pipeline.broker import buffer, link
+from network_pipeline.broker import buffer, link, publisher, topology
 from network_pipeline.broker.spool_directory import SpoolDirectory
 from network_pipeline.broker.spool_file import Spooled
-from network_pipeline.errors import BrokerUnreachable, UsageError
+from network_pipeline.errors import BrokerRefused, BrokerUnreachable, UsageError
 from network_pipeline.losses import Losses
 from network_pipeline.message import Message
 from network_pipeline.settings import BrokerSettings
@@ -161,6 +164,59 @@ def test_a_message_without_frames_waits_like_any_other(
     assert arrived(settings) == [1, 2, 3]
 
 
+# -- a start
+
+
+@pytest.mark.parametrize("scheme", ["redis", "amqp"])
+def test_a_start_does_not_wait_for_a_broker_that_says_nothing(
+    scheme: str, place: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(topology, "ANSWER_SECONDS", 3600.0)
+    with servers.silent_port() as port:
+        settings = BrokerSettings(f"{scheme}://localhost:{port}/0", unique_queue())
+        agent = Agent(settings, limits(place)).start()
+        agent.give(range(300))
+        agent.await_spooled(300)
+        assert "meanwhile packets wait in" not in caplog.text  # it is still being asked
+        assert agent.stop(0.1) == {"spooled": 300}
+
+
+def test_a_refusal_ends_a_start_with_a_spool(
+    server: servers.Server, faulty: BrokerSettings, place: Path
+) -> None:
+    with flow.expect(BrokerRefused, "password"):
+        Agent(wrong_password(faulty), limits(place)).start()
+    assert Agent(faulty, limits(place)).start().stop() == {}
+
+
+def test_a_late_refusal_is_told_and_nothing_is_lost(
+    server: servers.Server,
+    faulty: BrokerSettings,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(publisher, "_START_SECONDS", 0.1)
+    server.freeze()
+    agent = Agent(wrong_password(faulty), limits(place)).start()
+    agent.publisher.check()
+    agent.give(range(10))
+    server.thaw()
+    with flow.expect(BrokerRefused, "password"):
+        servers.wait_until(partial(checked, agent), "a refusal")
+    assert not agent.publisher.drain(flow.PATIENCE_SECONDS)
+    assert agent.stop() == {"spooled": 10}
+
+
+def checked(agent: Agent) -> bool:
+    agent.publisher.check()
+    return False
+
+
+def wrong_password(settings: BrokerSettings) -> BrokerSettings:
+    scheme, port = settings.url.partition(":")[0], settings.endpoints[0][1]
+    return replace(settings, url=f"{scheme}://ana:secret@localhost:{port}/0")
+
+
 # -- kills
 
 
@@ -236,7 +292,7 @@ def test_a_full_spool_sheds_the_others_and_names_them(
             lambda: agent.publisher.waiting() <= 100 or "takes no more" in caplog.text, "room"
         )
     assert files(place)[0].stat().st_size <= 400_000
-    counts = agent.stop()
+    counts = agent.stop(0.5)
     assert counts["shed"] > 1500
     assert counts["spooled"] + counts["shed"] == 3000
     late.start()
@@ -260,7 +316,32 @@ def test_what_others_keep_in_the_directory_counts(
     left = abandoned(BrokerSettings(late.url, "other"), place, range(1000))
     agent = Agent(away, limits(place, left.stat().st_size)).start()
     agent.give(range(100))
-    assert agent.stop() == {"shed": 100}
+    assert agent.stop(0.5) == {"shed": 100}
+
+
+def test_a_stop_with_a_full_spool_waits_for_its_broker(
+    late: servers.RedisServer, place: Path
+) -> None:
+    settings = BrokerSettings(late.url, unique_queue())
+    agent = Agent(settings, limits(place, 1)).start()
+    agent.give(range(100))
+    stopping = threading.Thread(target=agent.stop)
+    stopping.start()
+    late.start()
+    stopping.join()
+    assert agent.stop() == {"published": 100}
+    assert arrived(settings) == list(range(100))
+
+
+def test_a_stop_with_a_full_spool_waits_for_room_on_disk(
+    away: BrokerSettings, tmp_path: Path
+) -> None:
+    with tmpfs.mounted(tmp_path / "small", 1024) as place:
+        agent = Agent(away, limits(place)).start()
+        ballast = tmpfs.fill(place)
+        agent.give(range(100))
+        threading.Timer(0.5, ballast.unlink).start()
+        assert agent.stop() == {"spooled": 100}
 
 
 def test_a_full_disk_sheds_and_goes_on_when_there_is_room(

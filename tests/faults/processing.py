@@ -3,26 +3,44 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 from network_pipeline.broker.consumer import Consumer
 from network_pipeline.dataset.recorder import Recorder
 from network_pipeline.metrics import Counters
 from network_pipeline.processor import Processor, prefetch
+from network_pipeline.rows import Rows, count
 from network_pipeline.settings import BrokerSettings, ProcessorSettings
+from tests.lives import Life
 
 #: Short, so that what a killed processor held comes again soon.
 VISIBILITY_SECONDS = 1.0
 
 
+class DoomedRecorder(Recorder):
+    """Writes rows for as long as its life lasts."""
+
+    def __init__(self, settings: ProcessorSettings, life: Life) -> None:
+        super().__init__(settings)
+        self._life = life
+
+    def append(self, pieces: Sequence[Rows]) -> int:
+        self._life.spend(sum(map(count, pieces)))
+        return super().append(pieces)
+
+
 def process(
-    broker: BrokerSettings, processing: ProcessorSettings, stop: threading.Event | None = None
+    broker: BrokerSettings,
+    processing: ProcessorSettings,
+    life: Life | None = None,
+    stop: threading.Event | None = None,
 ) -> None:
-    """Do what packets-redis does, until killed or ``stop`` is set."""
+    """Do what packets-redis does, for life or until ``stop`` is set."""
     counters = Counters("received", "written", "duplicate", "rejected")
     consumer = Consumer(
         broker, prefetch=prefetch(processing), visibility_seconds=VISIBILITY_SECONDS
     )
-    recorder = Recorder(processing)
+    recorder = DoomedRecorder(processing, life) if life else Recorder(processing)
     try:
         consumer.start()
         recorder.start()

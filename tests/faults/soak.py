@@ -228,8 +228,10 @@ class Soak:
         if part is None:
             return ""
         part.signal(signal.SIGTERM)
-        code = part.wait()
-        return f"end {part.name}: exit code {code}"
+        while part.runs:  # an agent with a full disk waits for its broker
+            self._mend_what_is_due()
+            time.sleep(0.05)
+        return f"end {part.name}: exit code {part.wait()}"
 
     def _freeze_a_processor(self) -> str:
         part = self._one_of(self.processors)

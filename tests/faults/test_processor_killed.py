@@ -5,10 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import random
 import threading
-import time
 from collections.abc import Iterator
-from contextlib import suppress
-from functools import partial
 from multiprocessing.context import ForkServerContext
 from pathlib import Path
 
@@ -19,7 +16,7 @@ from network_pipeline.ledger import AgentLedger
 from network_pipeline.message import JSON_TYPE, Message
 from network_pipeline.settings import BrokerSettings, ProcessorSettings
 from network_pipeline.verify import Verdict, judge
-from tests import servers
+from tests import lives, servers
 from tests.broker import flow
 from tests.broker.conftest import unique_queue, url_of
 from tests.faults import processing
@@ -69,16 +66,6 @@ def word(last: int, ended: str) -> Message:
     return told.message()
 
 
-def size_of(directory: Path) -> int:
-    """Return the bytes in dataset files, some of which may be renamed just now."""
-    size = 0
-    for path in directory.iterdir():
-        if path.name.endswith((".csv", ".csv.part")):
-            with suppress(FileNotFoundError):
-                size += path.stat().st_size
-    return size
-
-
 def verdict_on(directory: Path) -> Verdict:
     files = audit.dataset_files([str(directory)])
     return judge([audit.examine(path) for path in files], is_final=True)
@@ -95,20 +82,9 @@ def kill_some(
 ) -> None:
     chance = random.Random(5)
     for _ in range(KILLS):
-        size = size_of(settings.dir)
-        child = children.Process(target=processing.process, args=(broker, settings), daemon=True)
-        child.start()
-        try:
-            grown = partial(has_grown, settings.dir, size + chance.randrange(1, 90_000))
-            servers.wait_until(grown, "progress", step=0)
-            time.sleep(chance.random() / 50)
-        finally:
-            child.kill()
-            child.join()
-
-
-def has_grown(directory: Path, size: int) -> bool:
-    return size_of(directory) >= size
+        life = lives.random_life(chance, most_work=150, most_seconds=0.01)
+        args = (broker, settings, life)
+        lives.outlive(children.Process(target=processing.process, args=args, daemon=True))
 
 
 @pytest.mark.parametrize(("kind", "rows"), [("redis", 0), ("rabbitmq", 700)])
@@ -130,7 +106,7 @@ def test_twenty_kills_lose_nothing_and_leave_no_row_twice(
     flow.publish(broker, agents_messages())
     kill_some(children, broker, settings)
     stop = threading.Event()
-    last = threading.Thread(target=processing.process, args=(broker, settings, stop))
+    last = threading.Thread(target=processing.process, args=(broker, settings, None, stop))
     last.start()
     try:
         servers.wait_until(lambda: is_complete(tmp_path), "all frames", seconds=60, step=0.2)
