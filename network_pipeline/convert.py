@@ -122,6 +122,11 @@ class Conversion:
             return capture.name, self._bytes_before + capture.position
         return "", self._bytes_before
 
+    @property
+    def session(self) -> str:
+        """The session of the file that was read last."""
+        return next(reversed(self._ledgers), "")
+
     def run(self, inputs: Sequence[Input], stop: threading.Event) -> Summary:
         """Convert the files, or those before ``stop`` is set; return what came of it.
 

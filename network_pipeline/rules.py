@@ -133,6 +133,13 @@ def optional_word(text: str) -> str:
     return word(text) if text else ""
 
 
+def optional_scheduler(text: str) -> str:
+    """Parse the address of a scheduler of dask, such as ``tcp://10.0.0.1:8786``; may be empty."""
+    if text and not re.fullmatch(r"[a-z]+://[^/\s]+:[0-9]+/?", text):
+        raise ValueError("must be an address such as tcp://HOST:PORT")
+    return text
+
+
 def shares(text: str) -> tuple[float, float, float]:
     """Parse shares such as ``0.7,0.15,0.15`` (training, validation, test; validation may be 0)."""
     rule = "must be three shares whose sum is 1, such as 0.7,0.15,0.15; only the second may be 0"

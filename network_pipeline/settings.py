@@ -228,6 +228,11 @@ DATASET_OPTIONS = (
            shown="DIR/NAME-YYYY-mm-dd-HH-MM-SS.csv"),
 )  # fmt: skip
 
+CLUSTER_OPTION = Option("dask", "DASK_ADDRESS", "", rules.optional_scheduler,
+                        "scheduler of a dask cluster whose workers do the work, an input each; "
+                        "they read and write the same places as this command", "ADDRESS",
+                        shown="the work is done here")  # fmt: skip
+
 PROCESSOR_OPTIONS = (
     Option("save_after_num", "SAVE_AFTER_NUM", "100", rules.whole_number(1),
            "append a snapshot to the CSV after this many packets"),

@@ -46,6 +46,13 @@ class Summary:
             if entry["values"] is not None:
                 self.errors[entry["values"]] += entry["counts"]
 
+    def add(self, other: Summary) -> None:
+        """Count what another one has."""
+        self.layers.update(other.layers)
+        self.errors.update(other.errors)
+        self.refused.update(other.refused)
+        self.damaged += other.damaged
+
     def lines(self, counts: Mapping[str, int]) -> Iterator[str]:
         """Yield the table; ``counts`` has frames, rows, filtered and refused."""
         layers = {layer: count for layer, count in self.layers.items() if count}

@@ -16,9 +16,9 @@ LAYERS = (
     ("demo",),
     ("supervisor",),
     ("worker",),
-    ("file_agent", "progress"),
+    ("file_agent", "progress", "flows.parts"),
     ("dictionary", "flows.outputs", "flows.datasets"),
-    ("flows.recording", "flows.cic", "flows.layouts"),
+    ("flows.recording", "flows.cic", "flows.layouts", "parts"),
     (
         "agent",
         "convert",
@@ -49,6 +49,7 @@ LAYERS = (
     ("dataset.book",),
     ("dataset.identities",),
     ("dataset.ledger_files",),
+    ("dataset.partitions",),
     ("dataset.writers", "dataset.csv_text", "dataset.csv_cells"),
     ("dataset.lease",),
     ("flows",),
@@ -67,6 +68,8 @@ LAYERS = (
         "ordered",
         "payload_key",
         "notify",
+        "places",
+        "cluster",
     ),
     ("errors",),
 )

@@ -17,6 +17,13 @@ from typing import NamedTuple
 from network_pipeline.capture.raw_file import STDIN, file_session
 from network_pipeline.errors import UsageError
 
+#: How names of capture files in a directory end.
+ENDINGS = tuple(
+    f".{kind}{packed}"
+    for kind in ("pcap", "pcapng", "cap")
+    for packed in ("", ".gz", ".zst", ".xz")
+)
+
 _STDIN_PATH = "/dev/stdin"
 
 _log = logging.getLogger(__name__)

@@ -34,10 +34,13 @@ class DamagedCapture(CaptureError):
     """
 
     def __init__(self, name: str, offset: int, reason: str) -> None:
-        super().__init__(f"{name}: damaged at byte {offset}: {reason}")
+        super().__init__(name, offset, reason)  # so that it can be told from process to process
         self.name = name
         self.offset = offset
         self.reason = reason
+
+    def __str__(self) -> str:
+        return f"{self.name}: damaged at byte {self.offset}: {self.reason}"
 
 
 class CaptureFile:

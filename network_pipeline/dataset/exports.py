@@ -8,7 +8,9 @@ batched.
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Mapping, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -87,7 +89,8 @@ class Export:
         self.layout = layout
         self.rows = 0
         self.facts = {"schema": layout.version}
-        self._hidden = path.with_name(f".{path.name}.{os.getpid()}.part")
+        # Of several at once, on one machine or many, each has its own.
+        self._hidden = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -181,6 +184,18 @@ class ParquetExport(Export):
         self._writer: Any = None
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if kind is not None:
+            # It would try to end the file when it is collected, and complain that it is closed.
+            with suppress(OSError, pa.ArrowException):
+                self._writer.close()
+        super().__exit__(kind, error, trace)
 
     def _begin(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import binascii
 import csv
+import json
 import logging
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,17 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
+from network_pipeline.dataset.partitions import is_part
 from network_pipeline.decode.assembly import offsets_of
 from network_pipeline.errors import DatasetError, UsageError
 from network_pipeline.flows.columns import ASKING, fill
 from network_pipeline.flows.fields import READ_NUMBERS, READ_TEXTS
+from network_pipeline.flows.merging import merged
 from network_pipeline.flows.recording import Recording
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, arrow_schema
 
-_SUFFIXES = (".csv", ".parquet")
+#: How names of datasets end.
+SUFFIXES = (".csv", ".parquet")
 
 #: Columns of which a Parquet file has dictionaries, which are read as such.
 _CODED = ("source", "session", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
@@ -44,7 +48,7 @@ _PAYLOAD = "raw_load"
 
 def is_dataset(path: str) -> bool:
     """Return whether a file is a dataset by the ending of its name, and no capture file."""
-    return Path(path).suffix in _SUFFIXES
+    return Path(path).suffix in SUFFIXES
 
 
 def check(paths: Sequence[str]) -> None:
@@ -63,20 +67,72 @@ def check(paths: Sequence[str]) -> None:
             raise UsageError(f"{path}: no dataset of packets, it lacks {', '.join(lacking[:3])}")
 
 
+def together(names: Sequence[str]) -> list[tuple[str, ...]]:
+    """Return files in groups, in the order of their first ones: those of a name are one input's.
+
+    Partitions have a file of it in the directory of each day. Any other file is by itself.
+    """
+    found: dict[str, list[str]] = {}
+    for name in names:
+        last = name.rpartition("/")[2]
+        found.setdefault(last if is_part(last) else name, []).append(name)
+    return [tuple(files) for files in found.values()]
+
+
 def read(
     paths: Sequence[str], recording: Recording, stop: threading.Event, *, all_columns: bool
 ) -> None:
     """Give a recording the rows of datasets, or those before ``stop`` is set.
 
+    Those of one input are read together, in the order of their frames.
+
     Raises:
         DatasetError: one cannot be read, or rows cannot be written.
     """
-    for path in paths:
-        for batch in batches(path, all_columns=all_columns):
+    recording.facts |= facts(paths)
+    for files in together(paths):
+        for batch in merged([batches(path, all_columns=all_columns) for path in files]):
             if stop.is_set():
                 _log.warning("stopped: the flows are those of the rows that were read until then")
                 return
             recording.append(batch)
+
+
+def facts(paths: Sequence[str]) -> dict[str, str]:
+    """Return what Parquet files say of where their packets come from.
+
+    Raises:
+        DatasetError: one cannot be read.
+    """
+    said = [_said(path) for path in paths]
+    files: dict[str, str] = {}
+    for each in said:
+        files |= json.loads(each.get("files", "{}"))
+    found = {
+        **{name: _distinct(said, name, ",") for name in ("source", "sessions")},
+        "files": json.dumps(files, ensure_ascii=False) if files else "",
+        **{name: _distinct(said, name, "; ") for name in ("filter", "payload")},
+    }
+    return {name: text for name, text in found.items() if text}
+
+
+def _distinct(said: Sequence[Mapping[str, str]], name: str, separator: str) -> str:
+    """Return the texts that files say under a name, each once."""
+    texts = [text for each in said for text in each.get(name, "").split(separator) if text]
+    return separator.join(dict.fromkeys(texts))
+
+
+def _said(path: str) -> dict[str, str]:
+    if Path(path).suffix != ".parquet":
+        return {}
+    try:
+        metadata = pq.read_metadata(path).metadata or {}
+        said = {key.decode(): value.decode() for key, value in metadata.items()}
+        if not isinstance(json.loads(said.get("files", "{}")), dict):
+            raise ValueError("its names of files are none")
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise DatasetError(f"{path}: {str(error).splitlines()[0]}") from error
+    return said
 
 
 def batches(path: str, *, all_columns: bool) -> Iterator[pa.RecordBatch]:

@@ -17,12 +17,11 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from network_pipeline.convert import Takes
-from network_pipeline.dataset.exports import Export
 from network_pipeline.decode.assembly import memory
 from network_pipeline.errors import DatasetError
 from network_pipeline.flows import fields
 from network_pipeline.flows.columns import fill, packets_of
-from network_pipeline.flows.layouts import FLOW_ID
+from network_pipeline.flows.layouts import FLOW_ID, packets_with_flow
 from network_pipeline.flows.meter import Meter
 from network_pipeline.flows.rows import Flows, flow_ids, rows_of, texts_of
 from network_pipeline.flows.store import MOST_SESSIONS
@@ -67,8 +66,23 @@ class Targets(NamedTuple):
     """
 
     flows: Takes
-    packets: Export | None = None
+    packets: Takes | None = None
     payload_bytes: int | None = None
+
+
+def lines(without_flow: Mapping[str, int], counts: Mapping[str, int]) -> Iterator[str]:
+    """Yield what came of rows, for a person; ``counts`` are those of the counters."""
+    for reason, count in without_flow.items():
+        if count:
+            yield f"without flow: {reason:22}{count:>14,}"
+    rows = counts["packets"] + counts["icmp_errors"] + counts["duplicates"]
+    rows += counts["without_flow"]
+    yield f"{counts['flows']:,} flows"
+    yield (
+        f"{rows:,} rows = {counts['packets']:,} packets in flows "
+        f"+ {counts['icmp_errors']:,} ICMP errors of flows "
+        f"+ {counts['duplicates']:,} duplicates + {counts['without_flow']:,} without flow"
+    )
 
 
 class Recording:
@@ -86,6 +100,7 @@ class Recording:
         self._flows, self._packets, self._payload_bytes = targets
         self._counters = counters
         self._joins = joins
+        self._schema = packets_with_flow().schema
         self._meter = settings.meter()
         self._community = CommunityIds(settings.community_id_seed)
         self._numbers: dict[str, int] = {}
@@ -121,20 +136,6 @@ class Recording:
     def without_flow(self) -> Mapping[str, int]:
         """Return how many frames are in no flow, by the reason."""
         return dict(zip(fields.WITHOUT_FLOW, self._meter.without_flow, strict=True))
-
-    def lines(self, counts: Mapping[str, int]) -> Iterator[str]:
-        """Yield what came of the rows, for a person; ``counts`` are those of the counters."""
-        for reason, count in self.without_flow().items():
-            if count:
-                yield f"without flow: {reason:22}{count:>14,}"
-        rows = counts["packets"] + counts["icmp_errors"] + counts["duplicates"]
-        rows += counts["without_flow"]
-        yield f"{counts['flows']:,} flows"
-        yield (
-            f"{rows:,} rows = {counts['packets']:,} packets in flows "
-            f"+ {counts['icmp_errors']:,} ICMP errors of flows "
-            f"+ {counts['duplicates']:,} duplicates + {counts['without_flow']:,} without flow"
-        )
 
     def _update(self, batch: pa.RecordBatch, sessions: NDArray[np.int64]) -> NDArray[np.int64]:
         rows = batch.num_rows
@@ -225,7 +226,6 @@ class Recording:
     def _with_ids(
         self, batch: pa.RecordBatch, sessions: NDArray[np.int64], first_frames: NDArray[np.int64]
     ) -> pa.RecordBatch:
-        assert self._packets is not None
         names = texts_of([name for _, name in self._sessions], sessions)
         bits = pa.py_buffer(np.packbits(first_frames > 0, bitorder="little"))
         buffers = [bits, pa.py_buffer(first_frames)]
@@ -234,5 +234,5 @@ class Recording:
         if self._payload_bytes is not None:
             columns["raw_load"] = pc.binary_slice(columns["raw_load"], 0, self._payload_bytes)
         columns[FLOW_ID] = ids
-        schema = self._packets.layout.schema
-        return pa.RecordBatch.from_arrays([columns[name] for name in schema.names], schema=schema)
+        arrays = [columns[name] for name in self._schema.names]
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 import polars as pl
@@ -31,18 +29,6 @@ class RowsExport(ParquetExport):
         rows = frame.select(self._schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
         for batch in rows.cast(self._schema).combine_chunks().to_batches():
             self.append(batch)
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            # It would try to end the file when it is collected, and complain that it is closed.
-            with suppress(OSError, pa.ArrowException):
-                self._writer.close()
-        super().__exit__(kind, error, trace)
 
     def _begin(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(file, self._schema, compression="zstd")

@@ -21,8 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from network_pipeline import __version__, settings
-from network_pipeline.errors import NetworkPipelineError
+from network_pipeline import __version__, places, settings
+from network_pipeline.errors import NetworkPipelineError, UsageError
 
 if TYPE_CHECKING:
     from network_pipeline.capture.file_filter import FileFilter
@@ -191,9 +191,26 @@ def payload_key(values: Values) -> bytes | None:
     return keys.load_or_make(settings.state_dir(settings.environment()) / "payload.key")
 
 
+def is_partitioned(output: str, address: str) -> bool:
+    """Return whether an output is a directory of partitions.
+
+    Raises:
+        UsageError: it is none, and it must be, elsewhere or with a cluster.
+    """
+    if places.is_directory(output):
+        return True
+    if places.is_remote(output):
+        raise UsageError(f"{places.shown(output)}: datasets elsewhere are partitioned: {output}/")
+    if address:
+        raise UsageError("a cluster writes partitions: --output must be a directory, with / behind")
+    return False
+
+
 @contextlib.contextmanager
-def ended_by_signals() -> Iterator[None]:
+def ended_by_signals(told: str = "nothing was written") -> Iterator[None]:
     """Let SIGTERM and SIGINT end the block as an error does, so that it leaves nothing behind.
+
+    ``told`` is what is there then.
 
     Raises:
         NetworkPipelineError: a signal came.
@@ -202,7 +219,7 @@ def ended_by_signals() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise NetworkPipelineError("stopped; nothing was written") from None
+        raise NetworkPipelineError(f"stopped; {told}") from None
     finally:
         signal.signal(signal.SIGTERM, before)
 

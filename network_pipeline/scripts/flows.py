@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from network_pipeline import rules
+from network_pipeline import places, rules
 from network_pipeline.errors import UsageError
 from network_pipeline.scripts import cli, pcap
 from network_pipeline.settings import Option
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from network_pipeline.flows.recording import FlowSettings, Recording
     from network_pipeline.metrics import Counters
 
-_OF_CAPTURES = ("filter", "payload_bytes", "batch_frames", "threads", "source")
+_OF_CAPTURES = ("filter", "payload_bytes", "batch_frames", "threads", "source", "dask")
 
 FLOW_OPTIONS = (
     Option("output", "FLOWS_OUTPUT", "", rules.text_value,
@@ -55,10 +56,13 @@ examples:
   packets-flows monday.parquet tuesday.parquet --output flows.csv
   packets-flows traffic.pcap --output flows.parquet --packets packets.parquet
   packets-flows traffic.pcap --output cic.csv --profile cic --duplicates drop
+  packets-flows packets/ --output flows/
+  packets-flows s3://datasets/packets/ --output s3://datasets/flows/ --dask tcp://10.0.0.1:8786
 
 Inputs are datasets of packets (names that end in .csv or .parquet) or capture files, not both at
 once. A flow lies within one session, so within one capture file. The same packets always give the
-same flows. At the end every row was counted:
+same flows. An output that ends with a slash is a directory of Parquet files by source and date,
+made of each input by itself, one by one or on a cluster. At the end every row was counted:
 rows = packets in flows + ICMP errors of flows + duplicates + without flow."""
 
 
@@ -71,7 +75,7 @@ def main() -> int:
             options=OPTIONS,
             run=_run,
             examples=_EXAMPLES,
-            files="datasets of packets, or capture files, '-' for standard input",
+            files="datasets of packets, or capture files, '-' for standard input; or URLs",
         )
     )
 
@@ -79,13 +83,49 @@ def main() -> int:
 def _run(values: cli.Values) -> None:
     from network_pipeline.flows import datasets  # noqa: PLC0415
 
-    are_datasets = {datasets.is_dataset(name) for name in values["files"]}
-    if len(are_datasets) == 2:
+    if cli.is_partitioned(values["output"], values["dask"]):
+        _run_partitioned(values)
+        return
+    with places.all_fetched(values["files"], datasets.SUFFIXES) as names:
+        given = {**values, "files": names}
+        if _are_datasets(given):
+            _run_on_datasets(given)
+        else:
+            _run_on_captures(given)
+
+
+def _are_datasets(values: cli.Values) -> bool:
+    """Return whether the inputs are datasets; only capture files have a filter."""
+    from network_pipeline.flows import datasets  # noqa: PLC0415
+
+    kinds = {datasets.is_dataset(name) or places.is_directory(name) for name in values["files"]}
+    if len(kinds) == 2:
         raise UsageError("datasets and capture files at once: make flows of each kind by itself")
-    if are_datasets == {True}:
-        _run_on_datasets(values)
-    else:
-        _run_on_captures(values)
+    if kinds == {True} and values["filter"]:
+        raise UsageError("--filter selects frames of capture files, and these are datasets")
+    return kinds == {True}
+
+
+def _run_partitioned(values: cli.Values) -> None:
+    from network_pipeline.flows import parts as flow_parts  # noqa: PLC0415
+    from network_pipeline.flows.recording import lines  # noqa: PLC0415
+    from network_pipeline.parts import Job, Outcome, units_of_captures  # noqa: PLC0415
+
+    are_datasets = _are_datasets(values)
+    targets = _directories(values)
+    of = flow_parts.units_of_datasets if are_datasets else units_of_captures
+    plan = replace(_plan(values, targets), filter=None)
+    work = flow_parts.FlowParts(targets, _flow_settings(values), plan, values["filter"])
+    roots = [root for root in (targets.flows, targets.packets) if root]
+    outcome = Outcome(_counters())
+    pcap.run_parts("packets-flows", values, Job(work, of(values["files"]), roots), outcome)
+    counts = outcome.counters.snapshot()
+    for line in () if are_datasets else outcome.summary.lines(counts):
+        print(line)
+    for line in lines(outcome.without_flow, counts):
+        print(line)
+    print(*map(places.shown, roots), sep="\n")
+    outcome.raise_problems()
 
 
 def _run_on_captures(values: cli.Values) -> None:
@@ -114,8 +154,6 @@ def _run_on_datasets(values: cli.Values) -> None:
     from network_pipeline.flows import datasets, outputs  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
 
-    if values["filter"]:
-        raise UsageError("--filter selects frames of capture files, and these are datasets")
     datasets.check(values["files"])
     targets = _outputs(values)
     counters = _counters()
@@ -139,7 +177,6 @@ def _counters() -> Counters:
 
 def _outputs(values: cli.Values) -> Outputs:
     from network_pipeline.convert import check_output  # noqa: PLC0415
-    from network_pipeline.flows.outputs import Outputs  # noqa: PLC0415
 
     if not values["output"]:
         raise UsageError("--output names the dataset of flows, such as flows.parquet")
@@ -150,9 +187,24 @@ def _outputs(values: cli.Values) -> Outputs:
             raise UsageError(f"{path} is an input")
     if len({path.resolve() for path in paths}) < len(paths):
         raise UsageError("--output and --packets name one file")
+    return _targets(values)
+
+
+def _directories(values: cli.Values) -> Outputs:
+    if values["packets"]:
+        if not places.is_directory(values["packets"]):
+            raise UsageError("--packets must be a directory, with / behind, as --output is")
+        if places.directory(values["packets"]) == places.directory(values["output"]):
+            raise UsageError("--output and --packets name one directory")
+    return _targets(values)
+
+
+def _targets(values: cli.Values) -> Outputs:
+    from network_pipeline.flows.outputs import Outputs  # noqa: PLC0415
+
     return Outputs(
-        flows=paths[0],
-        packets=paths[1] if len(paths) == 2 else None,
+        flows=values["output"],
+        packets=values["packets"],
         payload_bytes=values["payload_bytes"],
         is_cic=values["profile"] == "cic",
     )
@@ -186,7 +238,9 @@ def _flow_settings(values: cli.Values) -> FlowSettings:
 
 
 def _show(recording: Recording, counters: Counters, targets: Outputs) -> None:
-    for line in recording.lines(counters.snapshot()):
+    from network_pipeline.flows.recording import lines  # noqa: PLC0415
+
+    for line in lines(recording.without_flow(), counters.snapshot()):
         print(line)
     print(targets.flows)
     if targets.packets:

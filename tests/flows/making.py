@@ -39,16 +39,6 @@ class Collected:
         return [row for batch in self.batches for row in batch.to_pylist()]
 
 
-class Ids(Collected):
-    """Takes rows of packets with the ids of their flows."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        from network_pipeline.flows import layouts  # noqa: PLC0415
-
-        self.layout = layouts.packets_with_flow()
-
-
 class Made:
     """What came of packets: flows, the flow of each packet, and counts."""
 
@@ -97,8 +87,8 @@ def flows_of_rows(
 ) -> Made:
     """Make flows of rows, so many at once."""
     counters = Counters(*recording.COUNTED)
-    flows, packets = Collected(), Ids()
-    targets = recording.Targets(flows, packets)  # type: ignore[arg-type]
+    flows, packets = Collected(), Collected()
+    targets = recording.Targets(flows, packets)
     made = Recording(targets, settings or FlowSettings(), counters, joins=True)
     for first in range(0, rows.num_rows, at_once):
         made.append(rows.slice(first, at_once))
