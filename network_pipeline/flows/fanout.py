@@ -66,7 +66,8 @@ class Fanout:
         event = self._event(session)
         if event < 0:
             return 0
-        source = mixed(mixed(mixed(session, key.version), key.src_high), key.src_low)
+        # Shifted, so that no session with one version is another with the other.
+        source = mixed(mixed(mixed(session << 3, key.version), key.src_high), key.src_low)
         host = mixed(mixed(source ^ _HOST_KIND, key.dst_high), key.dst_low)
         self.clocks[event] = clock
         self.entries[event, 0] = self._entry(source)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scapy.layers.inet import IP, TCP
+import pyarrow as pa
+from scapy.layers.inet import IP, TCP, UDP
+from scapy.layers.inet6 import IPv6
 
 from network_pipeline.flows.recording import FlowSettings
 from tests.flows import making
@@ -51,3 +53,18 @@ def test_where_there_is_no_room_the_oldest_leave_early() -> None:
 def test_a_scan() -> None:
     steps: list[Timed] = [(0.01 * port, syn(1, port)) for port in range(1, 301)]
     assert fanout(steps)[300] == [300, 300, 300, 300, 1, 1]
+
+
+def test_other_sessions_do_not_count() -> None:
+    # 0 with IPv4 and 2 with IPv6 were one, for hosts that have no address yet.
+    first = ETHER / IP(src="0.0.0.0", dst="255.255.255.255") / UDP(sport=68, dport=67)
+    other = ETHER / IPv6(src="::", dst="ff02::16") / UDP(sport=546, dport=547)
+    batches = [
+        making.rows_of(making.frames([(0, each)]), session)
+        for session, each in (("a", first), ("b", syn(1, 80)), ("c", other))
+    ]
+    rows = pa.Table.from_batches(batches).unify_dictionaries().combine_chunks().to_batches()[0]
+    found = [
+        [flow[f"fanout_{name}"] for name in _NAMES] for flow in making.flows_of_rows(rows).flows
+    ]
+    assert found == [[1, 1, 1, 1, 1, 1]] * 3
