@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from network_pipeline import rules, settings
-from network_pipeline.errors import NetworkPipelineError
+from network_pipeline.errors import NetworkPipelineError, UsageError
 from network_pipeline.scripts import cli
 from network_pipeline.settings import Option
 
@@ -25,6 +25,7 @@ OPTIONS = (
     Option("messages", "MESSAGES", "arrow", rules.one_of("arrow", "json"),
            "arrow: many packets in a message; json: one, that any language can read", "NAME"),
     settings.FILE_FILTER_OPTION,
+    *settings.PAYLOAD_OPTIONS,
     settings.COMPRESSION_OPTION,
     settings.SOURCE_OPTION,
     settings.STOP_OPTION,
@@ -35,7 +36,7 @@ examples:
   capture-pcap traffic.pcap                        to Redis on this host, as fast as it takes it
   capture-pcap monday.pcapng.gz tuesday.pcap.zst --speed 10x
   capture-pcap traffic.pcap --messages json --stop-after-num 1000
-  capture-pcap traffic.pcap --filter 'udp port 53'
+  capture-pcap traffic.pcap --filter 'udp port 53' --payload-bytes 64
   ssh host tcpdump -w - | capture-pcap -
   capture-pcap traffic.pcap --check                is everything right? publish nothing
 
@@ -71,12 +72,13 @@ def _run(values: cli.Values) -> None:
 
     files = inputs(values["files"])
     frame_filter = cli.file_filter(values)
+    source = values["source"] or socket.gethostname()
+    encode = _encoder(values, source)
     stop = cli.stop_on_signals()
     counters = Counters(*COUNTED)
     publisher = Publisher(settings.broker_settings(values), counters)
-    source = values["source"] or socket.gethostname()
     plan = Plan(source, values["speed"], values["stop_after_num"], frame_filter)
-    agent = FileAgent(_encoder(values, source), publisher, counters, plan)
+    agent = FileAgent(encode, publisher, counters, plan)
     publisher.start()
     with Report("capture-pcap", counters, lambda: {"waiting": publisher.waiting()}):
         published = agent.run(files, stop)
@@ -85,13 +87,18 @@ def _run(values: cli.Values) -> None:
 
 
 def _encoder(values: cli.Values, source: str) -> Encoder:
+    payload = settings.Payload(values["payload_bytes"], cli.payload_key(values))
     if values["messages"] == "json":
         from network_pipeline import json_messages  # noqa: PLC0415
 
+        if payload != settings.Payload():
+            raise UsageError("--messages=json: JSON messages hold whole payloads as they are")
         return partial(json_messages.of_batch, source=source)
     from network_pipeline import arrow_messages  # noqa: PLC0415
 
-    return partial(arrow_messages.of_batch, source=source, compression=values["compression"])
+    return partial(
+        arrow_messages.of_batch, source=source, compression=values["compression"], payload=payload
+    )
 
 
 def _show(published: Sequence[Published], counters: Counters) -> None:
@@ -124,5 +131,6 @@ def _check(values: cli.Values) -> list[str]:
     broker = settings.broker_settings(values)
     files = inputs(values["files"])
     cli.file_filter(values)
+    _encoder(values, "")
     topology.check(broker)
     return [f"files {', '.join(file.path for file in files)}", f"broker {broker.safe_url}"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from network_pipeline import batch_message
 from network_pipeline.broker import topology
+from network_pipeline.broker.consumer import Consumer
 from network_pipeline.frames import Frame, LinkType
 from network_pipeline.message import MAX_BODY_BYTES
 from network_pipeline.settings import BrokerSettings
@@ -53,6 +56,24 @@ def queue_removed(command: Command) -> object:
     topology.delete_queues(command.settings)
 
 
+def payloads(broker: BrokerSettings, frames: int) -> list[bytes]:
+    """Take so many frames from the queue and return their payloads."""
+    found: list[bytes] = []
+    consumer = Consumer(broker, prefetch=10)
+    consumer.start()
+    try:
+        while len(found) < frames:
+            deliveries = consumer.receive(1.0)
+            for each in deliveries:
+                if each.content_type == batch_message.ARROW_TYPE:
+                    rows = batch_message.decode(each.body, each.content_type, each.headers)
+                    found += rows.column("raw_load").to_pylist()
+            consumer.ack(deliveries)
+    finally:
+        consumer.stop()
+    return found
+
+
 def write(path: Path, *sizes: int) -> Path:
     data = [craft.udp_frame(ENDS, 40000, 9, bytes(size)) for size in sizes]
     frames = [
@@ -87,6 +108,31 @@ def test_a_capture_given_twice_is_published_once(tmp_path: Path, command: Comman
     code, lines, _ = command(path, other, copy, path)
     assert (code, len(lines)) == (0, 3)
     assert lines[-1] == "3 frames = 3 published + 0 filtered + 0 refused + 0 shed"
+
+
+def test_payloads_are_cut_or_hashed_in_arrow_messages(tmp_path: Path, command: Command) -> None:
+    path, key = write(tmp_path / "a.pcap", 1, 100), tmp_path / "key"
+    key.write_bytes(bytes(32))
+    key.chmod(0o600)
+    assert command(path, "--payload-bytes", 3)[0] == 0
+    assert payloads(command.settings, 2) == [b"\0", b"\0\0\0"]
+    assert (
+        command(path, "--payload-bytes", 3, "--payload", "hash", "--payload-key-file", key)[0] == 0
+    )
+    expected = [
+        hashlib.blake2b(bytes(size), digest_size=16, key=bytes(32)).digest() for size in (1, 3)
+    ]
+    assert payloads(command.settings, 2) == expected
+
+
+def test_json_messages_of_cut_payloads_are_wrong_usage(tmp_path: Path, command: Command) -> None:
+    path = write(tmp_path / "a.pcap", 1)
+    for flags in ([], ["--check"]):
+        code, lines, last = command(path, "--messages", "json", *flags, PAYLOAD_BYTES="64")
+        assert (code, lines) == (2, [])
+        assert last == (
+            "capture-pcap: --messages=json: JSON messages hold whole payloads as they are"
+        )
 
 
 def test_damage_is_named_with_its_byte_in_the_last_line(tmp_path: Path, command: Command) -> None:
