@@ -6,9 +6,9 @@ connection. Acknowledging covers many deliveries at once where all older ones ar
 A message that was delivered :data:`SUSPECT_FAILURES` times in vain may be what ended its consumers.
 RabbitMQ counts a failure for all that is in flight, so it must then be in flight alone: the window
 is one message as long as suspects arrive. It begins with one, since what came back comes first, and
-is as wide as asked for from the first message on that is no suspect. A window is that of an AMQP
-consumer, which keeps it: another one takes over, and what the last one holds counts beside. (On Redis fewer are taken at
-once, see ``group``.)
+is as wide as asked for from the first message on that is no suspect. An AMQP consumer keeps its
+window, so another one takes over, and what the last one has in flight is beside that. (On Redis
+fewer are taken at once, see ``group``.)
 """
 
 from __future__ import annotations
@@ -107,9 +107,12 @@ class Subscription:
             self._adapt()
 
     def _adapt(self) -> None:
-        """Narrow the window for suspects, or widen it: by what may be in flight beside one."""
-        is_narrow = any(each.is_suspect for each in self._inbox)
-        window = 1 if is_narrow else max(1, self._prefetch - 1)
+        """Narrow the window for suspects; widen it once nothing is in flight but what came now."""
+        window = self._window
+        if any(each.is_suspect for each in self._inbox):
+            window = 1
+        elif len(self._unsettled) == 1:
+            window = max(1, self._prefetch - 1)
         if window != self._window:
             self.link.channel.basic_cancel(self._tag)
             self._tag = f"{self.name}-{next(self._tags)}"
