@@ -62,6 +62,11 @@ class Backlog:
         """When the oldest delivery arrived, on the monotonic clock."""
         return self._entries[0].since
 
+    @property
+    def is_suspect(self) -> bool:
+        """Whether the oldest delivery may be one that ends its processor."""
+        return bool(self._entries) and self._entries[0].delivery.is_suspect
+
     def holds(self, session: str, numbers: Numbers) -> NDArray[np.bool_]:
         """Say for each frame of a session, by its number, whether it waits."""
         return self._known.holds(session, numbers)

@@ -16,6 +16,10 @@ The algorithm that loses nothing:
    or elsewhere. So all that waits is dropped. Rows that were written but not yet acknowledged come
    again and are recognised as duplicates.
 
+6. A message that was delivered several times in vain may be what ended its processors: it gets a
+   snapshot of its own, after all that arrived before it is acknowledged. One that was delivered too
+   often is set aside unread, and the ledger says so.
+
 Counters are of frames. ``received`` moves when a delivery begins to wait or was set aside. Each of
 its frames ends as exactly one of ``written``, ``duplicate``, ``rejected``; deliveries that became
 void while they waited, and those that go back to the queue at the end, are taken out of
@@ -170,6 +174,10 @@ class Processor:
 
     def _take(self, delivery: Delivery) -> None:
         try:
+            if delivery.is_exhausted:
+                raise MessageError(
+                    f"delivered {delivery.failures} times without an acknowledgement"
+                )
             if delivery.content_type == ledger.LEDGER_TYPE:
                 self._hear(delivery)
                 return
@@ -200,7 +208,7 @@ class Processor:
         self._counters.add("received", frames)
         self._counters.add("rejected", frames)
         if self._rejections.is_time():
-            logger.warning("a message holds no frames and was set aside: %s", reason)
+            logger.warning("a message was set aside: %s", reason)
 
     def _is_enough(self) -> bool:
         """Whether no more rows are wanted than are written and wait."""
@@ -218,11 +226,18 @@ class Processor:
             self._backlog.frames >= _snapshot_rows(self._settings)
             or self._backlog.memory >= MAX_WAITING_BYTES
             or self._is_enough()
+            or self._is_probing()
             or time.monotonic() >= self._backlog.since + self._settings.save_after_seconds
         )
 
+    def _is_probing(self) -> bool:
+        """Whether what waits, or what comes next, is to have a snapshot of its own."""
+        return self._backlog.is_suspect or (bool(self._arrived) and self._arrived[0].is_suspect)
+
     def _has_room(self, delivery: Delivery) -> bool:
         """Whether a delivery joins the snapshot; batches that are here do, also if it is due."""
+        if delivery.is_suspect or self._backlog.is_suspect:
+            return not self._backlog
         if not self._is_due():
             return True
         is_batch = delivery.content_type == ARROW_TYPE

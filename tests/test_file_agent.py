@@ -61,6 +61,9 @@ class Publisher:
         self._left = self._waits
         return taken
 
+    def check(self) -> None:
+        """Nothing was refused."""
+
     def drain(self, timeout: float) -> bool:
         return not self.losses.pairs()
 

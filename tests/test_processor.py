@@ -12,8 +12,11 @@ import pytest
 
 from network_pipeline import processor as module
 from network_pipeline.broker.consumer import Delivery
+from network_pipeline.broker.subscription import MAX_FAILURES, SUSPECT_FAILURES
+from network_pipeline.dataset import ledger_files
 from network_pipeline.dataset.recorder import Recorder
 from network_pipeline.errors import BrokerLost, DatasetError
+from network_pipeline.ledger import parse_dataset
 from network_pipeline.message import JSON_TYPE, Nested
 from network_pipeline.metrics import Counters
 from network_pipeline.processor import MAX_SNAPSHOT_ROWS, Processor, prefetch
@@ -137,6 +140,35 @@ def quick_retries(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_RETRY_SECONDS", (0.001, 0.004))
 
 
+# -- suspects --------------------------------------------------------------------------------------
+
+
+def test_a_suspect_has_a_snapshot_of_its_own(tmp_path: Path, path: Path) -> None:
+    queue = Queue(bodies(1, 9))
+    for index in (3, 4):
+        queue.ready[index] = queue.ready[index]._replace(failures=SUSPECT_FAILURES)
+    session = Session(tmp_path, queue)
+    session.run()
+    assert session.snapshots == [3, 1, 1, 4]
+    assert numbers(path) == list(range(1, 10))
+    assert queue.acked == list(range(1, 10))
+
+
+def test_what_was_delivered_too_often_is_set_aside_unread_and_in_the_ledger(
+    tmp_path: Path, path: Path
+) -> None:
+    queue = Queue(bodies(1, 3))
+    headers = {"session": "s", "source": "lb1", "first": 7, "count": 2}
+    queue.ready[1] = queue.ready[1]._replace(failures=MAX_FAILURES, headers=headers)
+    session = Session(tmp_path, queue)
+    session.run()
+    assert queue.rejected == ["delivered 18 times without an acknowledgement"]
+    assert (numbers(path), queue.acked) == ([1, 3], [1, 3])
+    assert session.counts() == (4, 2, 0, 2)
+    entry = parse_dataset(ledger_files.path_of(path).read_bytes()).sessions["s"]
+    assert (entry.rejected, entry.rejected_frames) == (2, ((7, 8),))
+
+
 # -- snapshots -------------------------------------------------------------------------------------
 
 
@@ -235,7 +267,7 @@ def test_messages_that_hold_no_frame_are_set_aside(
     assert queue.acked == [2, 5]
     assert session.counts() == (5, 2, 0, 3)
     warnings = [entry.getMessage() for entry in caplog.records if entry.levelname == "WARNING"]
-    assert warnings == ["a message holds no frames and was set aside: not JSON"]
+    assert warnings == ["a message was set aside: not JSON"]
 
 
 def test_duplicates_are_dropped_and_acknowledged(tmp_path: Path, path: Path) -> None:

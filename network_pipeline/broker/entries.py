@@ -12,12 +12,13 @@ from typing import Any, NamedTuple
 
 
 class Entry(NamedTuple):
-    """One stream entry."""
+    """One stream entry; ``failures`` is how often it was delivered and not acknowledged."""
 
     id: bytes
     body: bytes
     content_type: str | None
     headers: dict[str, Any]
+    failures: int = 0
 
 
 def encode_entry(message: Mapping[str, Any]) -> tuple[bytes | str, ...]:

@@ -111,7 +111,8 @@ class Group:
             return []
         most_deliveries = max(entry[3] for entry in others)
         group = max(1, room >> (most_deliveries - 1))
-        return self._claim([entry[0] for entry in others[:group]])
+        failures = {entry[0]: entry[3] for entry in others[:group]}
+        return [each._replace(failures=failures[each.id]) for each in self._claim([*failures])]
 
     def give_back(self, entries: Sequence[bytes]) -> None:
         """Let other consumers have these entries at once."""

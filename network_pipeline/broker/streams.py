@@ -185,7 +185,10 @@ class Channel(virtual.Channel):
         return len(entries)
 
     def _as_message(self, entry: Entry, tag: int, redelivered: bool) -> dict[str, Any]:
-        place = {"exchange": "", "routing_key": self._queue, "redelivered": redelivered}
+        place = {
+            "exchange": "", "routing_key": self._queue,
+            "redelivered": redelivered, "failures": entry.failures,
+        }  # fmt: skip
         return {
             "body": entry.body,
             "content-type": entry.content_type,

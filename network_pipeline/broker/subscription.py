@@ -2,6 +2,13 @@
 
 Callbacks only append to a list, so that nothing of the caller's can be taken by kombu for a lost
 connection. Acknowledging covers many deliveries at once where all older ones are settled too.
+
+A message that was delivered :data:`SUSPECT_FAILURES` times in vain may be what ended its consumers.
+RabbitMQ counts a failure for all that is in flight, so it must then be in flight alone: the window
+is one message as long as suspects arrive. It begins with one, since what came back comes first, and
+is as wide as asked for from the first message on that is no suspect. An AMQP consumer keeps its
+window, so another one takes over, and what the last one has in flight is beside that. (On Redis
+fewer are taken at once, see ``group``.)
 """
 
 from __future__ import annotations
@@ -14,6 +21,12 @@ from typing import Any, NamedTuple
 
 from network_pipeline.broker.link import Link
 
+#: Failures from which on a message is handed out alone, and those after which it is set aside.
+#: The broker sets it aside by itself, without a ledger that tells, at ``topology.DELIVERY_LIMIT``:
+#: only if consumers end while they do.
+SUSPECT_FAILURES = 5
+MAX_FAILURES = 18
+
 #: Bodies that one pull puts into the inbox, unless a single reading brings more.
 _PULL_BYTES = 16 * 1024 * 1024
 
@@ -22,13 +35,27 @@ _MORE_SECONDS = 0.001
 
 
 class Delivery(NamedTuple):
-    """A message as it arrived; ``tag`` is for :class:`Consumer` alone."""
+    """A message as it arrived; ``tag`` is for :class:`Consumer` alone.
+
+    ``failures`` is how often it was delivered before and not acknowledged.
+    """
 
     body: bytes
     content_type: str | None
     headers: Mapping[str, Any]
     redelivered: bool
     tag: Any
+    failures: int = 0
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether it may be what ended its consumers: nothing else should wait beside it."""
+        return self.failures >= SUSPECT_FAILURES
+
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether it was tried often enough, and is to be set aside."""
+        return self.failures >= MAX_FAILURES
 
 
 class Subscription:
@@ -38,7 +65,10 @@ class Subscription:
         """Store the arguments: at most ``prefetch`` messages are unacknowledged at a time."""
         self.link = link
         self.name = name
-        self._prefetch = prefetch
+        self._prefetch = self._window = prefetch
+        self._queue = ""
+        self._tags = count(1)
+        self._tag = name
         self._inbox: list[Delivery] = []
         self._inbox_bytes = 0
         #: What is not acknowledged: our number, which grows, → the channel's delivery tag.
@@ -51,10 +81,17 @@ class Subscription:
         Raises:
             One of FAILURES: the broker says no, or the connection broke.
         """
+        self._queue = queue
+        self._consume(1 if self.link.is_amqp else self._prefetch)
+
+    def _consume(self, window: int) -> None:
+        """Have at most ``window`` messages unacknowledged from now on."""
         arrived = self._amqp_arrived if self.link.is_amqp else self._virtual_arrived
-        channel = self.link.channel
-        channel.basic_qos(0, self._prefetch, False)
-        channel.basic_consume(queue=queue, no_ack=False, callback=arrived, consumer_tag=self.name)
+        channel, self._window = self.link.channel, window
+        channel.basic_qos(0, window, False)
+        channel.basic_consume(
+            queue=self._queue, no_ack=False, callback=arrived, consumer_tag=self._tag
+        )
 
     def pull(self, timeout: float) -> None:
         """Put into the inbox what arrives: wait for the first, and take what is there."""
@@ -66,6 +103,20 @@ class Subscription:
                 self.link.drain(wait)
                 if self._inbox:
                     wait = _MORE_SECONDS
+        if self._inbox and self.link.is_amqp:
+            self._adapt()
+
+    def _adapt(self) -> None:
+        """Narrow the window for suspects; widen it once nothing is in flight but what came now."""
+        window = self._window
+        if any(each.is_suspect for each in self._inbox):
+            window = 1
+        elif len(self._unsettled) == 1:
+            window = max(1, self._prefetch - 1)
+        if window != self._window:
+            self.link.channel.basic_cancel(self._tag)
+            self._tag = f"{self.name}-{next(self._tags)}"
+            self._consume(window)
 
     def take(self) -> list[Delivery]:
         """Empty the inbox."""
@@ -97,12 +148,15 @@ class Subscription:
         self.link.heartbeat()
         if self.link.is_amqp:
             # Heartbeats alone would take two minutes to miss a frozen broker. What is asked here
-            # again is what was asked at the start, so it changes nothing; but it has an answer.
-            self.link.channel.basic_qos(0, self._prefetch, False)
+            # again is what was asked before, so it changes nothing; but it has an answer.
+            self.link.channel.basic_qos(0, self._window, False)
 
     def _amqp_arrived(self, raw: Any) -> None:
         place = raw.delivery_info
-        headers = raw.properties.get("application_headers")
+        headers = raw.properties.get("application_headers") or {}
+        failures = headers.get("x-delivery-count")
+        if place.get("redelivered") and isinstance(failures, int):  # a publisher can write it too
+            place["failures"] = failures
         self._add(raw.body, raw.properties.get("content_type"), headers, place)
 
     def _virtual_arrived(self, message: Any) -> None:
@@ -118,5 +172,8 @@ class Subscription:
         self._inbox_bytes += len(body)
         redelivered = bool(place.get("redelivered"))
         self._inbox.append(
-            Delivery(body, content_type, headers or {}, redelivered, (self.name, number))
-        )
+            Delivery(
+                body, content_type, headers or {}, redelivered, (self.name, number),
+                place.get("failures", 0),
+            )
+        )  # fmt: skip

@@ -4,9 +4,7 @@
   cluster, always on disk. What was delivered :data:`DELIVERY_LIMIT` times in vain goes to
   ``<queue>.rejected`` through the default exchange, and at least once, for which RabbitMQ asks
   for ``x-overflow reject-publish``. Several hosts, separated by semicolons, are one cluster.
-  RabbitMQ counts a delivery for all that is in flight: a message that ends its consumer again and
-  again takes those along to the rejected queue. (On Redis it goes alone, see ``group``.) To take
-  fewer at once one must know the count before they are handed out, and RabbitMQ tells it with them.
+  RabbitMQ counts a delivery for all that is in flight: see :mod:`.subscription`.
 - ``redis://``, ``redis+socket://``, ``redis+sentinel://``, ``redis+cluster://``: Redis or Valkey,
   through our own transport on Streams, since kombu's loses messages when a consumer is killed.
   Sentinels or a cluster's nodes are asked which server has the queue (:mod:`.discovery`).

@@ -53,7 +53,7 @@ def test_prefetch_limits_what_is_unacknowledged(broker: BrokerSettings) -> None:
     with flow.consuming(broker, prefetch=7) as consumer:
         first = flow.receive(consumer, 7, ack=False)
         assert consumer.receive(0.3) == []
-        consumer.ack(first[:3])
+        consumer.ack(first[1:4])  # RabbitMQ puts nothing in the place of the first
         second = flow.receive(consumer, 3, ack=False)
         assert consumer.receive(0.3) == []
     assert [flow.number_of(each) for each in first + second] == list(range(10))

@@ -10,6 +10,7 @@ import pytest
 
 from network_pipeline.broker import topology
 from network_pipeline.broker.publisher import Publisher
+from network_pipeline.broker.subscription import SUSPECT_FAILURES
 from network_pipeline.errors import BrokerLost, BrokerRefused
 from network_pipeline.settings import BrokerSettings
 from tests import servers
@@ -132,15 +133,36 @@ def test_a_message_at_the_delivery_limit_is_set_aside(
     servers.wait_until(lambda: len(flow.rejected(settings)) == 1, "the rejected one")
 
 
+def test_suspects_are_in_flight_alone(settings: BrokerSettings) -> None:
+    flow.publish(settings, map(flow.message, range(20)))
+    for failures in range(SUSPECT_FAILURES):
+        with flow.consuming(settings) as consumer:
+            got = flow.receive(consumer, 20, ack=False)
+            assert {each.failures for each in got} == {failures}
+    with flow.consuming(settings) as consumer, flow.consuming(settings) as other:
+        got = flow.receive(consumer, 1, ack=False)
+        assert got[0].is_suspect
+        assert consumer.receive(0.5) == []
+        got += flow.receive(other, 1)
+        for _ in range(18):
+            got += flow.receive(other, 1)
+        flow.publish(settings, map(flow.message, range(20, 40)))
+        fresh = flow.receive(other, 20, ack=False)
+    assert sorted(map(flow.number_of, got)) == list(range(20))
+    assert {each.failures for each in got} == {SUSPECT_FAILURES}
+    assert {each.failures for each in fresh} == {0}
+
+
 def test_a_busy_caller_keeps_its_connection(
     settings: BrokerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The caller is silent for three heartbeats, after two of which RabbitMQ would hang up."""
     monkeypatch.setattr(topology, "HEARTBEAT_SECONDS", 3.0)
     flow.publish(settings, map(flow.message, range(5)))
-    with flow.consuming(settings) as busy, flow.consuming(settings) as other:
+    with flow.consuming(settings) as busy:
         held = flow.receive(busy, 5, ack=False)
-        assert other.receive(9.0) == []
+        with flow.consuming(settings) as other:
+            assert other.receive(9.0) == []
         busy.ack(held)
     flow.assert_empty(settings)
 

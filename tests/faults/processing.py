@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
+from network_pipeline import rows
+from network_pipeline.broker import subscription
 from network_pipeline.broker.consumer import Consumer
 from network_pipeline.dataset.recorder import Recorder
 from network_pipeline.metrics import Counters
@@ -27,6 +31,24 @@ class DoomedRecorder(Recorder):
     def append(self, pieces: Sequence[Rows]) -> int:
         self._life.spend(sum(map(count, pieces)))
         return super().append(pieces)
+
+
+#: The body of a message that ends whoever reads it.
+DEADLY = b"deadly"
+
+
+def process_until_dead(broker: BrokerSettings, processing: ProcessorSettings) -> None:
+    """Process, with limits that are soon reached, until a deadly message is read."""
+    subscription.SUSPECT_FAILURES, subscription.MAX_FAILURES = 3, 6
+    decode = rows.decode
+
+    def read(body: bytes, content_type: str | None, headers: Mapping[str, Any]) -> Rows:
+        if body == DEADLY:
+            os._exit(1)
+        return decode(body, content_type, headers)
+
+    rows.decode = read
+    process(broker, processing)
 
 
 def process(

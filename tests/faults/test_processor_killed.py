@@ -6,7 +6,9 @@ import multiprocessing
 import random
 import threading
 from collections.abc import Iterator
+from functools import partial
 from multiprocessing.context import ForkServerContext
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,8 @@ def verdict_on(directory: Path) -> Verdict:
 
 def is_complete(directory: Path) -> bool:
     """Whether all is there; the last word may overtake frames that are delivered again."""
+    if not any(directory.iterdir()):
+        return False
     verdict = verdict_on(directory)
     return not verdict.complaints and [each.state for each in verdict.accounts] == ["stopped"]
 
@@ -119,3 +123,39 @@ def test_twenty_kills_lose_nothing_and_leave_no_row_twice(
     assert (account.state, account.frames, account.kernel_dropped) == ("stopped", FRAMES, 3)
     assert (account.rows, account.rejected, account.shed) == (FRAMES - len(LOST) - 1, 1, len(LOST))
     assert len(flow.rejected(broker)) >= 1
+
+
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
+def test_a_message_that_ends_its_processors_is_set_aside_alone_and_in_the_ledger(
+    kind: str, request: pytest.FixtureRequest, children: ForkServerContext, tmp_path: Path
+) -> None:
+    broker = BrokerSettings(url_of(kind, request), unique_queue())
+    settings = ProcessorSettings(save_after_num=20, save_after_seconds=0.1, dir=tmp_path)
+    frames = [
+        message.encode({"frame": {"number": number}}, source="lb1", session=SESSION)
+        for number in range(1, 61)
+    ]
+    frames[29] = Message(processing.DEADLY, JSON_TYPE, message.headers_of("lb1", SESSION, 30, 1))
+    told = AgentLedger("lb1", SESSION, 1, captured=60, published=60, last=60, ended="stopped")
+    flow.publish(broker, [*frames, told.message()])
+    deaths = 0
+    while not is_complete(tmp_path):
+        args = (broker, settings)
+        child = children.Process(target=processing.process_until_dead, args=args, daemon=True)
+        child.start()
+        try:
+            servers.wait_until(partial(ended_or_done, child, tmp_path), "an end")
+            deaths += child.exitcode is not None
+        finally:
+            child.kill()
+            child.join()
+    assert deaths == 6
+    [account] = verdict_on(tmp_path).accounts
+    assert (account.frames, account.rows, account.rejected) == (60, 59, 1)
+    [(body, _, headers)] = flow.rejected(broker)
+    assert (body, headers["first"]) == (processing.DEADLY, 30)
+    assert headers["reason"] == "delivered 6 times without an acknowledgement"
+
+
+def ended_or_done(child: BaseProcess, directory: Path) -> bool:
+    return not child.is_alive() or is_complete(directory)
