@@ -28,9 +28,9 @@ _log = logging.getLogger(__name__)
 
 
 class Failed(NamedTuple):
-    """What became of a unit instead of a result, for a person."""
+    """What became of a unit instead of a result."""
 
-    reason: str
+    error: NetworkPipelineError
 
 
 def results(
@@ -55,11 +55,22 @@ def results(
             yield unit, _result(future, address)
 
 
+def result(found: Result | Failed) -> Result:
+    """Return what came of a unit.
+
+    Raises:
+        NetworkPipelineError: it failed.
+    """
+    if isinstance(found, Failed):
+        raise found.error
+    return found
+
+
 def _attempted(work: Callable[[Unit], Result], unit: Unit) -> Result | Failed:
     try:
         return work(unit)
     except NetworkPipelineError as error:
-        return Failed(str(error))
+        return Failed(error)
 
 
 @contextmanager
@@ -89,7 +100,8 @@ def _result(future: Any, address: str) -> Any:
     try:
         return future.result()
     except KilledWorker as error:
-        return Failed(f"{error.allowed_failures + 1} workers died at it")
+        died = f"{error.allowed_failures + 1} workers died at it"
+        return Failed(NetworkPipelineError(died))
     except ImportError as error:
         raise NetworkPipelineError(
             f"a worker of {address} lacks what this command has: {error}"

@@ -85,8 +85,8 @@ class Outcome:
     def add(self, unit: Unit, made: Made | cluster.Failed) -> None:
         """Take what came of the next unit."""
         if isinstance(made, cluster.Failed):
-            is_named = str(unit) in made.reason
-            self._note(f"failed: {made.reason if is_named else f'{unit}: {made.reason}'}")
+            reason = str(made.error)
+            self._note(f"failed: {reason if str(unit) in reason else f'{unit}: {reason}'}")
             return
         if made.part in self.files:
             _log.warning("%s holds the same as an input before it and is read once", unit)

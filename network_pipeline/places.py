@@ -9,6 +9,7 @@ it under a hidden name first.
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 import tempfile
@@ -56,6 +57,13 @@ def directory(name: str) -> str:
     return name.rstrip("/") if is_remote(name) else str(Path(name))
 
 
+def absolute(name: str) -> str:
+    """Return a name that means the same to a process with another working directory."""
+    if is_remote(name):
+        return name
+    return os.path.abspath(name) + ("/" if is_directory(name) else "")
+
+
 def shown(name: str) -> str:
     """Return a name without the password that a URL may have."""
     return _PASSWORD.sub(r"://\1:***@", name)
@@ -74,7 +82,7 @@ def expand(names: Sequence[str], endings: Sequence[str]) -> list[str]:
     for name in names:
         if is_remote(name) and any(sign in name for sign in "*?["):
             matching = _remote_files(name, "glob")
-            files = sorted(each for each in matching if not _last(each).startswith("."))
+            files = sorted(each for each in matching if not last(each).startswith("."))
         elif is_directory(name) or (not is_remote(name) and Path(name).is_dir()):
             files = [each for each in under(name) if each.endswith(tuple(endings))]
         else:
@@ -112,6 +120,11 @@ def remove(name: str) -> None:
         system.rm_file(place)
 
 
+def last(name: str) -> str:
+    """Return the last part of a name: that of the file or directory."""
+    return PurePosixPath(name).name
+
+
 @contextmanager
 def fetched(name: str) -> Iterator[Path]:
     """Yield a path of this machine where the file can be read while the block runs.
@@ -123,7 +136,7 @@ def fetched(name: str) -> Iterator[Path]:
         yield Path(name)
         return
     with tempfile.TemporaryDirectory(prefix="network-pipeline-") as directory:
-        path = Path(directory) / _last(name)
+        path = Path(directory) / last(name)
         with _errors_of(name):
             system, place = _reached(name)
             system.get_file(place, str(path))
@@ -158,7 +171,7 @@ def written(name: str) -> Iterator[Path]:
         yield path
         return
     with tempfile.TemporaryDirectory(prefix="network-pipeline-") as directory:
-        path = Path(directory) / _last(name)
+        path = Path(directory) / last(name)
         yield path
         with _errors_of(name, DatasetError):
             _send(path, name)
@@ -169,8 +182,8 @@ def _send(path: Path, name: str) -> None:
     if _scheme(name) in _OBJECT_STORES:
         system.put_file(str(path), place)
         return
-    directory, _, last = place.rpartition("/")
-    hidden = f"{directory}/.{last}.{path.parent.name}.part"
+    directory, _, final = place.rpartition("/")
+    hidden = f"{directory}/.{final}.{path.parent.name}.part"
     system.makedirs(directory, exist_ok=True)
     system.put_file(str(path), hidden)
     if system.exists(place):
@@ -198,10 +211,6 @@ def _reached(name: str) -> tuple[Any, str]:
 def _scheme(name: str) -> str:
     found = _SCHEME.match(name)
     return found[1] if found else "file"
-
-
-def _last(name: str) -> str:
-    return PurePosixPath(name.partition("://")[2]).name
 
 
 def _is_passed_over(name: str, root: str) -> bool:

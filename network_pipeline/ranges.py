@@ -111,6 +111,19 @@ class WrittenFrames:
             while self._ranges > self._max_ranges:
                 self._forget()
 
+    def shares(self, other: WrittenFrames) -> bool:
+        """Whether a frame is noted in both."""
+        return any(
+            (mine := self._sessions.get(session)) is not None and mine.overlaps(first, last)
+            for session, ranges in other._sessions.items()
+            for first, last in ranges.pairs()
+        )
+
+    def join(self, other: WrittenFrames) -> None:
+        """Note the frames of another one."""
+        for session, ranges in other._sessions.items():
+            self.add_ranges(session, ranges.pairs())
+
     def _forget(self) -> None:
         oldest = next(iter(self._sessions))
         ranges = self._sessions[oldest]

@@ -96,3 +96,15 @@ def test_in_a_single_session_the_earliest_frames_are_forgotten_first() -> None:
     for number in (10, 20, 30, 40, 50):
         written.add("s", array([number]))
     assert held(written, "s", [10, 20, 30, 40, 50]) == [40, 50]
+
+
+def test_frames_of_two_are_joined_and_shared_ones_are_seen() -> None:
+    one, other = WrittenFrames(), WrittenFrames()
+    one.add("a", array([1, 2, 3]))
+    other.add("a", array([4, 5]))
+    other.add("b", array([1]))
+    assert not one.shares(other)
+    one.join(other)
+    assert one.shares(other)
+    assert other.shares(one)
+    assert (held(one, "a", range(1, 9)), held(one, "b", range(1, 9))) == ([1, 2, 3, 4, 5], [1])

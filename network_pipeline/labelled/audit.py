@@ -16,8 +16,9 @@ import polars as pl
 from network_pipeline.labelled import copies, findings, meaning, separability
 from network_pipeline.labelled.dataset import Dataset
 from network_pipeline.labelled.findings import Finding, failure, note, warning
+from network_pipeline.labelled.labelling import FILE
 from network_pipeline.labelled.labels import LABEL_COLUMNS
-from network_pipeline.labelled.prepare import FILE, SPLIT
+from network_pipeline.labelled.prepare import SPLIT
 from network_pipeline.labelled.splits import FOLDS
 
 #: From where on a column alone tells a class.

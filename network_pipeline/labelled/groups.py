@@ -59,8 +59,17 @@ class Groups:
             self._times.append(rows.times("start"))
             return
         self._counts.append(frame.group_by(_COUNTED).agg(pl.len().alias("rows")))
-        if sum(each.height for each in self._counts) > _MOST_LINES:
-            self._counts = [self._added_up()]
+        self._keep_short()
+
+    def join(self, other: Groups) -> None:
+        """Count the groups of rows that come after these."""
+        self._times += other._times
+        self._counts += other._counts
+        self._firsts += [
+            frame.with_columns(pl.col("place") + self._rows) for frame in other._firsts
+        ]
+        self._rows += other._rows
+        self._keep_short()
 
     def folds(self) -> splits.Boundaries | pl.DataFrame:
         """Return the boundaries in time, or the fold of every key.
@@ -111,6 +120,10 @@ class Groups:
         )
         self._rows += len(rows)
         self._firsts.append(_first_of(frame.drop_nulls(KEY)))
+
+    def _keep_short(self) -> None:
+        if sum(each.height for each in self._counts) > _MOST_LINES:
+            self._counts = [self._added_up()]
         if sum(each.height for each in self._firsts) > _MOST_LINES:
             self._firsts = [_first_of(pl.concat(self._firsts))]
 

@@ -8,6 +8,8 @@ Rules that matched nothing are counted too: with a typing error in an address th
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from copy import copy
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -47,6 +49,24 @@ class Overlap(NamedTuple):
     is_conflict: bool
 
 
+@dataclass
+class LabelCounts:
+    """Rows that every entry matched and decided, by place, and that a pair of entries matched."""
+
+    matched: NDArray[np.int64]
+    decided: NDArray[np.int64]
+    overlaps: dict[tuple[int, int], int] = field(default_factory=dict)
+    unlabelled: int = 0
+
+    def add(self, other: LabelCounts) -> None:
+        """Count what another one has."""
+        self.matched += other.matched
+        self.decided += other.decided
+        self.unlabelled += other.unlabelled
+        for pair, rows in other.overlaps.items():
+            self.overlaps[pair] = self.overlaps.get(pair, 0) + rows
+
+
 class Labeller:
     """Labels batches, and counts what every entry did."""
 
@@ -54,11 +74,8 @@ class Labeller:
         self._file = rules
         self._alerts = [Alerts(each) for each in rules.alerts]
         self._overrides = {each.name: frozenset(each.overrides) for each in rules.rules}
-        self._overlaps: dict[tuple[int, int], int] = {}
         self.entries: list[Entry] = []
-        self.matched = np.zeros(0, np.int64)
-        self.decided = np.zeros(0, np.int64)
-        self.unlabelled = 0
+        self.counts = self.new_counts()
 
     def load(self) -> None:
         """Read the alerts, after which the entries are known.
@@ -78,8 +95,17 @@ class Labeller:
             source = f"{name}:{otherwise.line}"
             labels = otherwise.label, otherwise.label_class
             self.entries.append(Entry(_OTHERWISE, _OTHERWISE, *labels, source))
-        self.matched = np.zeros(len(self.entries), np.int64)
-        self.decided = np.zeros(len(self.entries), np.int64)
+        self.counts = self.new_counts()
+
+    def fresh(self) -> Labeller:
+        """Return one with the same entries that has counted nothing."""
+        other = copy(self)
+        other.counts = self.new_counts()
+        return other
+
+    def new_counts(self) -> LabelCounts:
+        """Return counts of nothing."""
+        return LabelCounts(*np.zeros((2, len(self.entries)), np.int64))
 
     def check_columns(self, present: Collection[str]) -> None:
         """See whether the expressions of rules can be evaluated.
@@ -105,17 +131,17 @@ class Labeller:
         if self._file.otherwise:
             rest = decided == len(self.entries)
             decided[rest] = len(self.entries) - 1
-            self.matched[-1] += int(rest.sum())
+            self.counts.matched[-1] += int(rest.sum())
         counts = np.bincount(decided, minlength=len(self.entries) + 1)
-        self.decided += counts[:-1]
-        self.unlabelled += int(counts[-1])
+        self.counts.decided += counts[:-1]
+        self.counts.unlabelled += int(counts[-1])
         return self._columns(decided)
 
     def overlaps(self) -> list[Overlap]:
         """Return which entries matched the same rows so far."""
         return [
             Overlap(self.entries[first], self.entries[other], rows, self._conflict(first, other))
-            for (first, other), rows in sorted(self._overlaps.items())
+            for (first, other), rows in sorted(self.counts.overlaps.items())
         ]
 
     def check_conflicts(self) -> None:
@@ -167,13 +193,14 @@ class Labeller:
         """Return the first entry of every row, or the number of entries where there is none."""
         decided = np.full(count, len(self.entries))
         np.minimum.at(decided, rows, places)
-        self.matched += np.bincount(places, minlength=len(self.entries))
+        self.counts.matched += np.bincount(places, minlength=len(self.entries))
         beaten = decided[rows] != places
         pairs, counts = np.unique(
             np.stack([decided[rows[beaten]], places[beaten]]), axis=1, return_counts=True
         )
+        overlaps = self.counts.overlaps
         for first, other, number in zip(*pairs.tolist(), counts.tolist(), strict=True):
-            self._overlaps[first, other] = self._overlaps.get((first, other), 0) + number
+            overlaps[first, other] = overlaps.get((first, other), 0) + number
         return decided
 
     def _conflict(self, first: int, other: int) -> bool:

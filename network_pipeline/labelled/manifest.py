@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from network_pipeline import __version__
+from network_pipeline import __version__, places
 from network_pipeline.errors import UsageError
 from network_pipeline.labelled import splits
 from network_pipeline.labelled.prepare import ROWS, TRAINING, Plan, Preparation
@@ -69,26 +69,27 @@ def prepared(
         UsageError: a ledger beside an input is none.
     """
     labeller, counts = made.labeller, made.counts
+    labelled = labeller.counts
     return {
         "name": name,
         "version": __version__,
         "kind": tables[0].kind,
         "inputs": [
-            _input(table, counts.rows_of[table.path], _HARMLESS if plan.key else _FACTS)
+            _input(table, counts.rows_of[table.name], _HARMLESS if plan.key else _FACTS)
             for table in tables
         ],
         "rows": {
             "read": counts.read,
             "duplicates": counts.duplicates,
             "written": counts.written,
-            "unlabelled": labeller.unlabelled,
+            "unlabelled": labelled.unlabelled,
         },
         "labels": {"name": rules.name, "sha256": rules.sha256},
         "rules": [
             {
                 **entry._asdict(),
-                "matched": int(labeller.matched[place]),
-                "decided": int(labeller.decided[place]),
+                "matched": int(labelled.matched[place]),
+                "decided": int(labelled.decided[place]),
             }
             for place, entry in enumerate(labeller.entries)
         ],
@@ -136,18 +137,21 @@ def _split(plan: splits.Plan, made: Preparation) -> dict[str, Any]:
 
 def _input(table: Table, rows: int, facts: Sequence[str]) -> dict[str, Any]:
     return {
-        "name": table.path.name,
+        "name": places.last(table.name),
         "sha256": table.sha256,
-        "bytes": table.path.stat().st_size,
+        "bytes": table.bytes,
         "rows": rows,
         "facts": {name: table.facts[name] for name in facts if name in table.facts},
         "notes": list(table.notes),
-        "losses": _losses(table.path.with_name(table.path.name + _LEDGER_ENDING)),
+        "losses": _losses(table.name),
     }
 
 
-def _losses(path: Path) -> dict[str, int]:
+def _losses(name: str) -> dict[str, int]:
     """Return the losses that the ledger beside a dataset tells; none where it has no ledger."""
+    if places.is_remote(name):
+        return {}
+    path = Path(name + _LEDGER_ENDING)
     try:
         with path.open("rb") as file:
             sessions = json.loads(file.read(_MOST_LEDGER_BYTES))["sessions"]

@@ -1,9 +1,10 @@
 """From datasets of packets or flows to one that a model can learn from.
 
 Twice over the rows. The first time frames that came before are dropped and the others get their
-labels and the group that they belong to; when all groups are known they are split; the second time
-rows get their fold, and names are made others where that is asked for. What is kept in memory are
-the rows of a batch, a line for every group, and the ranges of frame numbers.
+labels and the group that they belong to, table by table (:mod:`.labelling`), here or on a cluster;
+when all groups are known they are split; the second time, which is here, rows get their fold, and
+names are made others where that is asked for. What is kept in memory are the rows of a batch, a
+line for every group, and the ranges of frame numbers.
 
 Two files come of it: ``rows.parquet`` with every column, and ``training.parquet`` with the same
 rows in the same order, of which it holds features and labels only.
@@ -11,7 +12,6 @@ rows in the same order, of which it holds features and labels only.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +22,13 @@ import polars as pl
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from network_pipeline import cluster, places
 from network_pipeline.capture.raw_file import file_session
 from network_pipeline.errors import UsageError
 from network_pipeline.labelled import meaning, parquet, splits
 from network_pipeline.labelled.anonymize import Anonymizer
 from network_pipeline.labelled.groups import KEY, Groups
+from network_pipeline.labelled.labelling import FILE, MOST_RANGES, Labelled, Labelling, Unit
 from network_pipeline.labelled.labels import LABEL_COLUMNS, Labeller
 from network_pipeline.labelled.rows import Rows
 from network_pipeline.labelled.rules_file import RulesFile
@@ -35,19 +37,13 @@ from network_pipeline.ranges import WrittenFrames
 
 ROWS = "rows.parquet"
 TRAINING = "training.parquet"
-_STAGED = "staged.parquet"
 
 #: What is added to every row: the capture file that it is of, its labels, and its fold.
-FILE, SPLIT = "file", "split"
+SPLIT = "split"
 ADDED = (FILE, *LABEL_COLUMNS, SPLIT)
 
 #: Labels that go with the features; the others say where they come from.
 _LEARNED = ("label", "label_class", SPLIT)
-
-#: About 80 bytes each: frames of sessions that many processors shared, all mixed up.
-_MOST_RANGES = 2**22
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -66,18 +62,19 @@ class Counts:
     read: int = 0
     duplicates: int = 0
     written: int = 0
-    rows_of: Counter[Path] = field(default_factory=Counter)
+    rows_of: Counter[str] = field(default_factory=Counter)
     folds: Counter[str] = field(default_factory=Counter)
 
 
 class Preparation:
     """Makes the two files of a dataset in a directory, from tables of one schema."""
 
-    def __init__(self, tables: Sequence[Table], rules: RulesFile, plan: Plan) -> None:
+    def __init__(self, tables: Sequence[Table], form: str, rules: RulesFile, plan: Plan) -> None:
         self._tables = tables
+        self._form = form
         self._plan = plan
         self._captures = rules.captures
-        self._seen = WrittenFrames(_MOST_RANGES)
+        self._seen = WrittenFrames(MOST_RANGES)
         self.labeller = Labeller(rules)
         self.groups = Groups(plan.split)
         self.counts = Counts()
@@ -92,7 +89,7 @@ class Preparation:
         names = self._tables[0].schema.names
         if taken := sorted(set(names) & set(ADDED)):
             raise UsageError(
-                f"{self._tables[0].path} has {', '.join(taken)} already: "
+                f"{self._tables[0].name} has {', '.join(taken)} already: "
                 "give the dataset that it was made of"
             )
         if unknown := sorted(set(self._plan.keep) - set(names)):
@@ -102,24 +99,28 @@ class Preparation:
         labels = dict.fromkeys((*LABEL_COLUMNS, SPLIT), "label")
         self.roles = {**self._tables[0].roles, FILE: "identity", **labels}
 
-    def run(self, directory: Path) -> None:
-        """Write the files.
+    def run(self, directory: Path, stage: str, address: str) -> None:
+        """Write the files; rows wait in ``stage``, which workers at ``address`` can write to.
 
         Raises:
             UsageError: rows cannot be read, labelled without contradiction, or split.
             DatasetError: they cannot be written.
+            NetworkPipelineError: the cluster cannot be reached.
         """
-        staged = directory / _STAGED
-        first, *_ = self._tables
-        columns = [*first.schema, *parquet.texts((FILE, *LABEL_COLUMNS, KEY))]
-        with parquet.RowsExport(staged, pa.schema(columns)) as export:
-            for frame in self._labelled():
-                export.add(frame)
+        units = [
+            Unit(table, f"{places.directory(stage)}/{place:06}.parquet", WrittenFrames(0))
+            for place, table in enumerate(self._tables)
+        ]
+        labelling = Labelling(self.labeller, self._plan.split, self.files(), self._form)
+        for unit, found in cluster.results(labelling, units, address):
+            labelled = cluster.result(found)
+            if self._seen.shares(labelled.frames):
+                labelled = labelling(unit._replace(taken=self._seen))
+            self._add(unit.table, labelled)
         if not self.counts.written:
-            raise UsageError(f"{first.path}: there are no rows")
+            raise UsageError(f"{places.shown(self._tables[0].name)}: there are no rows")
         self.labeller.check_conflicts()
-        self._write(directory, staged)
-        staged.unlink()
+        self._write(directory, [unit.staged for unit in units])
 
     def training_columns(self) -> list[str]:
         """Return the columns of the training view, in order."""
@@ -142,44 +143,17 @@ class Preparation:
             found[file_session(str(path))] = path.name
         return found
 
-    def _labelled(self) -> Iterator[pl.DataFrame]:
-        """Yield all rows with labels and keys."""
-        files = self.files()
-        for table in self._tables:
-            for batch in table.batches():
-                frame = self._new_rows(batch)
-                self.counts.rows_of[table.path] += frame.height
-                rows = Rows(frame, files, table.path.name)
-                added = [rows.texts("file").alias(FILE), *self.labeller.label(rows)]
-                frame = frame.with_columns(*added, self.groups.keys(rows))
-                self.groups.add(frame, rows)
-                yield frame
-
-    def _new_rows(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Return the rows of frames that did not come before; flows are taken as they are."""
-        self.counts.read += frame.height
-        if self._tables[0].kind == "packets":
-            frame = self._unseen(frame)
-        self.counts.written += frame.height
+    def _add(self, table: Table, labelled: Labelled) -> None:
+        """Add up what came of the next table."""
+        self.counts.read += labelled.read
+        self.counts.written += labelled.kept
         self.counts.duplicates = self.counts.read - self.counts.written
-        return frame
+        self.counts.rows_of[table.name] += labelled.kept
+        self.labeller.counts.add(labelled.labels)
+        self.groups.join(labelled.groups)
+        self._seen.join(labelled.frames)
 
-    def _unseen(self, frame: pl.DataFrame) -> pl.DataFrame:
-        known = frame.select(pl.col("session", "frame_number").is_not_null().all()).row(0)
-        if not all(known):
-            return frame  # of imported rows nobody knows which frames they are
-        is_new = frame.select(pl.struct("session", "frame_number").is_first_distinct())[:, 0]
-        fresh = is_new.to_numpy().copy()
-        for (session,), places in frame.with_row_index("@row").group_by(
-            "session", maintain_order=True
-        ):
-            at = places["@row"].to_numpy()
-            numbers = places["frame_number"].to_numpy().astype(np.uint64)
-            fresh[at] &= ~self._seen.holds(str(session), numbers)
-            self._seen.add(str(session), np.unique(numbers))
-        return frame.filter(pl.Series(fresh))
-
-    def _write(self, directory: Path, staged: Path) -> None:
+    def _write(self, directory: Path, staged: Sequence[str]) -> None:
         folds = self.groups.folds()
         columns = [*self._tables[0].schema, *parquet.texts(ADDED)]
         schema = parquet.with_roles(pa.schema(columns), self.roles)
@@ -189,9 +163,7 @@ class Preparation:
             parquet.RowsExport(directory / ROWS, schema) as rows,
             parquet.RowsExport(directory / TRAINING, view) as training,
         ):
-            for batch in pl.scan_parquet(staged).collect_batches(
-                chunk_size=BATCH_ROWS, maintain_order=True
-            ):
+            for batch in _batches(staged):
                 frame = self._split(batch, folds)
                 if anonymizer:
                     frame = anonymizer.anonymize(frame)
@@ -211,6 +183,13 @@ class Preparation:
             {name or "": count for name, count in names.value_counts().iter_rows()}
         )
         return frame.with_columns(names)
+
+
+def _batches(staged: Sequence[str]) -> Iterator[pl.DataFrame]:
+    for name in staged:
+        with places.fetched(name) as path:
+            rows = pl.scan_parquet(path, hive_partitioning=False)
+            yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
 
 
 def _folds_in_time(frame: pl.DataFrame, boundaries: splits.Boundaries) -> NDArray[np.int8]:

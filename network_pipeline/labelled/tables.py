@@ -11,17 +11,22 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from network_pipeline import cluster, places
 from network_pipeline.errors import UsageError
 from network_pipeline.labelled import antinex, meaning
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
+
+#: How names of datasets end.
+ENDINGS = (".csv", ".parquet")
 
 #: Rows that are worked on at once.
 BATCH_ROWS = 65_536
@@ -44,19 +49,20 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Table:
-    """A file of rows: ``kind`` is ``packets`` or ``flows``, ``roles`` has every column's.
+    """What is known of a file of rows: ``kind`` is ``packets`` or ``flows``; all columns' roles.
 
-    ``facts`` are what the file says of its rows; ``notes`` what a reader should know of them.
+    ``facts`` are what the file says of its rows; ``notes`` what a reader should know of them. The
+    file is called ``name``, and may be elsewhere.
     """
 
-    path: Path
     kind: str
     schema: pa.Schema
     roles: Mapping[str, str]
-    sha256: str
-    rows_of: pl.LazyFrame = field(repr=False)
     facts: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+    name: str = ""
+    sha256: str = ""
+    bytes: int = 0
 
     @property
     def files(self) -> dict[str, str]:
@@ -67,39 +73,59 @@ class Table:
             found = None
         return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows in order.
 
-        Raises:
-            UsageError: the file holds something else than its columns say.
-        """
-        try:
-            yield from self.rows_of.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
-        except pl.exceptions.PolarsError as error:
-            raise UsageError(f"{self.path}: {_first_line(error)}") from None
+class _Opened(NamedTuple):
+    table: Table
+    rows: pl.LazyFrame
 
 
-def open_tables(paths: Sequence[str], form: str = "network-pipeline") -> list[Table]:
+def open_tables(
+    names: Sequence[str], form: str = "network-pipeline", address: str = ""
+) -> list[Table]:
     """Return the datasets that a command was given, each content once.
 
-    ``form`` is ``network-pipeline``, or ``antinex`` for CSVs of the original tool.
+    ``form`` is ``network-pipeline``, or ``antinex`` for CSVs of the original tool; ``address`` that
+    of a cluster whose workers open them, if any.
 
     Raises:
         UsageError: one cannot be read, is no dataset, or is of another kind or schema than others.
     """
     tables: dict[str, Table] = {}
-    for path in map(Path, paths):
-        table = _open(path, form)
+    for _, found in cluster.results(partial(_about, form), names, address):
+        table = cluster.result(found)
         if table.sha256 in tables:
-            _log.warning("%s is the same as %s: read once", path, tables[table.sha256].path)
+            _log.warning("%s is the same as %s: read once", table.name, tables[table.sha256].name)
         tables.setdefault(table.sha256, table)
     first, *others = tables.values()
     for other in others:
         _check_alike(first, other)
+    for table in tables.values():
+        for note in table.notes:
+            _log.warning("%s: %s", places.last(table.name), note)
     return [first, *others]
 
 
-def _open(path: Path, form: str) -> Table:
+def batches(table: Table, form: str) -> Iterator[pl.DataFrame]:
+    """Yield the rows of a table in order.
+
+    Raises:
+        UsageError: the file holds something else than its columns say.
+    """
+    with places.fetched(table.name) as path:
+        rows = _open(path, form).rows
+        try:
+            yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+        except pl.exceptions.PolarsError as error:
+            raise UsageError(f"{places.shown(table.name)}: {_first_line(error)}") from None
+
+
+def _about(form: str, name: str) -> Table:
+    with places.fetched(name) as path:
+        table = _open(path, form).table
+        return replace(table, name=name, sha256=_sha256(path), bytes=path.stat().st_size)
+
+
+def _open(path: Path, form: str) -> _Opened:
     try:
         if form == "antinex":
             return _antinex(path)
@@ -114,8 +140,7 @@ def _open(path: Path, form: str) -> Table:
     raise UsageError(f"{path}: a dataset's name ends in .parquet or .csv")
 
 
-def _parquet(path: Path) -> Table:
-    digest = _sha256(path)
+def _parquet(path: Path) -> _Opened:
     schema = pq.read_schema(path)
     said = pq.read_metadata(path).metadata or {}
     facts = {key.decode(): text.decode() for key, text in said.items() if key != _SCHEMA_KEY}
@@ -123,15 +148,15 @@ def _parquet(path: Path) -> Table:
     for column in schema:
         said = (column.metadata or {}).get(b"role", b"").decode()
         roles[column.name] = said or meaning.role(column.name, kind)
-    plain = _stored(schema)
-    return Table(path, kind, plain, roles, digest, pl.scan_parquet(path), facts)
+    # Partitions are directories with values in their names, which the rows have already.
+    rows = pl.scan_parquet(path, hive_partitioning=False)
+    return _Opened(Table(kind, _stored(schema), roles, facts), rows)
 
 
-def _csv(path: Path) -> Table:
-    digest = _sha256(path)
+def _csv(path: Path) -> _Opened:
     names = pl.read_csv(path, n_rows=0).columns
     if tuple(names[: len(COLUMN_NAMES)]) == COLUMN_NAMES:
-        return _packets_csv(path, digest, names[len(COLUMN_NAMES) :])
+        return _packets_csv(path, names[len(COLUMN_NAMES) :])
     times = [name for name in (*meaning.COLUMNS["start"], *meaning.COLUMNS["end"]) if name in names]
     texts = dict.fromkeys(times, pl.String)
     rows = pl.scan_csv(path, infer_schema_length=None, schema_overrides=texts)
@@ -139,10 +164,10 @@ def _csv(path: Path) -> Table:
     schema = rows.collect_schema().to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
     kind = _kind(path, names)
     roles = {name: meaning.role(name, kind) for name in names}
-    return Table(path, kind, _stored(schema), roles, digest, rows)
+    return _Opened(Table(kind, _stored(schema), roles), rows)
 
 
-def _packets_csv(path: Path, digest: str, others: Sequence[str]) -> Table:
+def _packets_csv(path: Path, others: Sequence[str]) -> _Opened:
     """Open packets; what other columns there are (the id of their flow) is text."""
     types: dict[str, Any] = {c.name: _CSV_TYPES.get(c.type, pl.String) for c in COLUMNS}
     types |= dict.fromkeys(others, pl.String)
@@ -154,7 +179,7 @@ def _packets_csv(path: Path, digest: str, others: Sequence[str]) -> Table:
     schema = _stored(arrow_schema())
     for name in others:
         schema = schema.append(pa.field(name, pa.string()))
-    return Table(path, "packets", schema, roles, digest, rows, {"schema": SCHEMA_VERSION})
+    return _Opened(Table("packets", schema, roles, {"schema": SCHEMA_VERSION}), rows)
 
 
 def _times(names: Sequence[str]) -> pl.Expr:
@@ -162,17 +187,13 @@ def _times(names: Sequence[str]) -> pl.Expr:
     return texts.cast(_NANOSECONDS)
 
 
-def _antinex(path: Path) -> Table:
-    digest = _sha256(path)
+def _antinex(path: Path) -> _Opened:
     rows, notes = antinex.read(path)
     roles = {name: meaning.role(name, "packets") for name in COLUMN_NAMES}
     roles[antinex.LABEL] = "label"
     schema = _stored(arrow_schema())
     schema = schema.append(pa.field(antinex.LABEL, pa.string()))
-    facts = {"source": antinex.SOURCE}
-    for note in notes:
-        _log.warning("%s: %s", path.name, note)
-    return Table(path, "packets", schema, roles, digest, rows, facts, notes)
+    return _Opened(Table("packets", schema, roles, {"source": antinex.SOURCE}, notes), rows)
 
 
 def _kind(path: Path, names: Sequence[str]) -> str:
@@ -185,12 +206,12 @@ def _kind(path: Path, names: Sequence[str]) -> str:
 
 def _check_alike(first: Table, other: Table) -> None:
     if other.kind != first.kind:
-        raise UsageError(f"{first.path} holds {first.kind}, {other.path} {other.kind}")
+        raise UsageError(f"{first.name} holds {first.kind}, {other.name} {other.kind}")
     if other.schema.equals(first.schema):
         return
     ours, theirs = set(first.schema), set(other.schema)
     names = sorted({column.name for column in ours ^ theirs})
-    raise UsageError(f"{first.path} and {other.path} differ in columns: {', '.join(names)}")
+    raise UsageError(f"{first.name} and {other.name} differ in columns: {', '.join(names)}")
 
 
 def _stored(schema: pa.Schema) -> pa.Schema:

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from network_pipeline import places
 from network_pipeline.dataset.writers import errors_of, sync_directory
 from network_pipeline.errors import DatasetError
 
@@ -92,3 +95,50 @@ class WholeDirectory:
             raise
         sync_directory(self.path.parent)
         shutil.rmtree(self._old, ignore_errors=True)
+
+
+class SentDirectory:
+    """A directory that is made here, and sent elsewhere when everything in it is written.
+
+    A dataset that is there already loses its manifest first, and the new one comes last: between
+    the two there is none.
+    """
+
+    def __init__(self, target: str) -> None:
+        self.path = Path()
+        self._target = places.directory(target)
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Create the directory here."""
+        made = tempfile.TemporaryDirectory(prefix="network-pipeline-")
+        self.path = Path(self._stack.enter_context(made))
+        return self
+
+    def write(self, name: str, text: str) -> None:
+        """Write a file of the directory.
+
+        Raises:
+            DatasetError: it cannot be written.
+        """
+        with errors_of(self.path):
+            (self.path / name).write_text(text, encoding="utf-8")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        with self._stack:
+            if kind is None:
+                self._send()
+
+    def _send(self) -> None:
+        manifest = f"{self._target}/{MANIFEST}"
+        if manifest in places.under(self._target):
+            places.remove(manifest)
+        names = sorted(each.name for each in self.path.iterdir() if each.is_file())
+        for name in sorted(names, key=lambda each: each == MANIFEST):
+            with places.written(f"{self._target}/{name}") as path:
+                shutil.copyfile(self.path / name, path)

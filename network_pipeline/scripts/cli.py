@@ -206,6 +206,14 @@ def is_partitioned(output: str, address: str) -> bool:
     return False
 
 
+def for_workers(values: Values, *names: str) -> Values:
+    """Return values whose places mean the same to the workers of a cluster, if there is one."""
+    if not values["dask"]:
+        return values
+    places_of = {name: places.absolute(values[name]) for name in names if values[name]}
+    return {**values, **places_of, "files": [places.absolute(each) for each in values["files"]]}
+
+
 @contextlib.contextmanager
 def ended_by_signals(told: str = "nothing was written") -> Iterator[None]:
     """Let SIGTERM and SIGINT end the block as an error does, so that it leaves nothing behind.

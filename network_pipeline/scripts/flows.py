@@ -84,7 +84,7 @@ def _run(values: cli.Values) -> None:
     from network_pipeline.flows import datasets  # noqa: PLC0415
 
     if cli.is_partitioned(values["output"], values["dask"]):
-        _run_partitioned(values)
+        _run_partitioned(cli.for_workers(values, "output", "packets"))
         return
     with places.all_fetched(values["files"], datasets.SUFFIXES) as names:
         given = {**values, "files": names}

@@ -68,7 +68,7 @@ def main() -> int:
 
 def _run(values: cli.Values) -> None:
     if cli.is_partitioned(values["output"], values["dask"]):
-        _run_partitioned(values)
+        _run_partitioned(cli.for_workers(values, "output"))
     else:
         _run_to_file(values)
 

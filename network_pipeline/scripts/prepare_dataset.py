@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from network_pipeline import rules, settings
+from network_pipeline import places, rules, settings
 from network_pipeline.errors import NetworkPipelineError, UsageError
 from network_pipeline.scripts import cli
 from network_pipeline.settings import Option
@@ -42,6 +42,7 @@ PREPARE_OPTIONS = (
     Option("key_file", "DATASET_KEY_FILE", "", rules.text_value,
            "file with the secret to anonymize with, 32 bytes that only you can read", "FILE",
            shown="anonymize.key in the state directory, made when it is first needed"),
+    settings.CLUSTER_OPTION,
 )  # fmt: skip
 
 AUDIT_OPTIONS = (
@@ -57,10 +58,12 @@ examples:
   prepare-dataset monday.csv tuesday.csv --labels rules.yaml --output week --split-by time
   prepare-dataset flows.parquet --labels rules.yaml --output flows --split-by host --seed 7
   prepare-dataset packets.parquet --labels rules.yaml --output shared --anonymize yes
+  prepare-dataset s3://datasets/flows/ --labels rules.yaml --output flows --dask tcp://10.0.0.1:8786
 
 Inputs are packets (packets-pcap, packets-redis, packets-rabbitmq) or flows, CSV or Parquet, all of
-one kind. The directory gets rows.parquet (everything), training.parquet (features, labels, split),
-report.html, audit.json, README.md and manifest.json. The same inputs give the same bytes."""
+one kind; a directory stands for the datasets in it. The output gets rows.parquet (everything),
+training.parquet (features, labels, split), report.html, audit.json, README.md and manifest.json.
+The same inputs give the same bytes."""
 
 _AUDIT_EXAMPLES = """\
 examples:
@@ -118,13 +121,13 @@ def _prepare(values: cli.Values) -> None:
         values["keep"],
         _key(values) if values["anonymize"] == "yes" else None,
     )
-    target = Path(values["output"])
-    inputs = making.Inputs(values["files"], values["format"], Path(values["labels"]))
+    given = cli.for_workers(values, "output")
+    inputs = making.Inputs(given["files"], values["format"], Path(values["labels"]))
     with cli.ended_by_signals():
-        audited = making.make(target, inputs, plan)
+        audited = making.make(given["output"], inputs, plan, values["dask"])
     for line in findings.lines(audited.findings):
         print(line)
-    print(target)
+    print(places.shown(values["output"]))
 
 
 def _audit(values: cli.Values) -> None:

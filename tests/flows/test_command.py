@@ -83,6 +83,20 @@ def test_datasets_give_the_flows_of_their_capture(tmp_path: Path, capture: Path)
     assert flows[0] == flows[1] == flows[2]
 
 
+def test_flows_of_datasets_know_their_capture_files(tmp_path: Path, capture: Path) -> None:
+    captures.write_frames(tmp_path / "y.pcap", making.frames(connection()))
+    for name in ("x", "y"):
+        files = {"x": capture, "y": tmp_path / "y.pcap"}
+        of = (files[name], "--source", name)
+        made(*of, "--output", tmp_path / f"{name}.parquet", program=_PACKETS_PCAP)
+    flows = tmp_path / "flows.parquet"
+    made(tmp_path / "x.parquet", tmp_path / "y.parquet", "--output", flows)
+    facts = pq.read_metadata(flows).metadata
+    assert facts[b"source"] == b"x,y"
+    assert set(json.loads(facts[b"files"]).values()) == {"x.pcap", "y.pcap"}
+    assert facts[b"sessions"].decode().split(",") == list(json.loads(facts[b"files"]))
+
+
 def test_without_payloads_errors_are_flows_of_icmp(tmp_path: Path, capture: Path) -> None:
     packets = tmp_path / "packets.parquet"
     without = ("--payload-bytes", 0)

@@ -32,7 +32,7 @@ def read(tmp_path: Path) -> tuple[tables.Table, list[dict[str, object]]]:
     path = tmp_path / "recording.csv"
     path.write_text("\n".join((HEADER, *ROWS)) + "\n")
     [table] = tables.open_tables([str(path)], "antinex")
-    [batch] = table.batches()
+    [batch] = tables.batches(table, "antinex")
     assert tuple(batch.columns) == (*COLUMN_NAMES, "label_name")
     return table, [{k: v for k, v in row.items() if v is not None} for row in batch.to_dicts()]
 

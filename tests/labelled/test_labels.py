@@ -46,7 +46,12 @@ def test_the_first_rule_decides_and_says_where_it_stands(tmp_path: Path) -> None
     assert labelled(made, PORTS) == [
         low, low, ("attempted", "all", "all", "rules.yaml:3"), (None,) * 4, (None,) * 4,
     ]  # fmt: skip
-    assert (made.matched.tolist(), made.decided.tolist(), made.unlabelled) == ([2, 3], [2, 1], 2)
+    counts = made.counts
+    assert (counts.matched.tolist(), counts.decided.tolist(), counts.unlabelled) == (
+        [2, 3],
+        [2, 1],
+        2,
+    )
     first, other = made.entries
     assert made.overlaps() == [Overlap(first, other, 2, is_conflict=False)]
     made.check_conflicts()
@@ -76,7 +81,11 @@ def test_otherwise_is_for_the_rest_and_conflicts_with_nothing(tmp_path: Path) ->
     made = labeller(tmp_path, "rules:\n" + rule("one", "1") + "otherwise: {label: benign}\n")
     rest = ("benign", "benign", "otherwise", "rules.yaml:3")
     assert labelled(made, PORTS)[1:] == [rest] * 4
-    assert (made.matched.tolist(), made.unlabelled, made.overlaps()) == ([1, 4], 0, [])
+    assert (made.counts.matched.tolist(), made.counts.unlabelled, made.overlaps()) == (
+        [1, 4],
+        0,
+        [],
+    )
 
 
 def test_alerts_come_behind_rules(tmp_path: Path) -> None:
@@ -130,8 +139,8 @@ def test_as_in_plain_python(
     matching = [[n for n, (a, b) in zip(names, spans, strict=True) if a <= p <= b] for p in ports]
     assert [row[2] for row in found] == [each[0] if each else None for each in matching]
     flat = [name for each in matching for name in each]
-    assert made.matched.tolist() == [*(flat.count(name) for name in names), 0]
-    assert made.unlabelled == sum(not each for each in matching)
+    assert made.counts.matched.tolist() == [*(flat.count(name) for name in names), 0]
+    assert made.counts.unlabelled == sum(not each for each in matching)
     counted = {(one.first.name, one.other.name): one.rows for one in made.overlaps()}
     assert sum(counted.values()) == sum(len(each) - 1 for each in matching if each)
     made.check_conflicts()

@@ -28,7 +28,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     packets = traffic.dataset(directory)
     plan = prepare.Plan(splits.Plan("session", (0.7, 0.15, 0.15), 0))
     inputs = making.Inputs([str(packets)], "network-pipeline", traffic.rules(directory, RULES))
-    making.make(directory / "a <b>", inputs, plan)
+    making.make(str(directory / "a <b>"), inputs, plan)
     return directory / "a <b>"
 
 
