@@ -49,7 +49,11 @@ Frames = TypeVar("Frames", bound=Sized)
 #: Makes messages of one or more frames: of each its own, or of many one.
 Encoder = Callable[[Frames], Iterable[Message]]
 
-_MESSAGE_FRAMES = (1, 10, 100, 1_000, 10_000, 65_536)
+#: Bounds of the histograms of messages: frames in them, and bytes of their bodies.
+MESSAGE_SIZES = {
+    "message_frames": (1, 10, 100, 1_000, 10_000, 65_536),
+    "message_bytes": (1_000, 10_000, 100_000, 1_000_000, 10_000_000),
+}
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +117,9 @@ class Agent(Generic[Frames]):
         self._stop_after_num = stop_after_num
         self._beat = beat
         self._counted = SourceCounts(0, 0, 0)
-        self.histograms = {"message_frames": Histogram(*_MESSAGE_FRAMES)}
+        self.histograms = {name: Histogram(*bounds) for name, bounds in MESSAGE_SIZES.items()}
+        #: Bytes on the wire of the frames that the source gave.
+        self.captured_bytes = 0
         self._reported_losses = 0
         self._report_due = 0.0
 
@@ -149,9 +155,11 @@ class Agent(Generic[Frames]):
         self._count()
         if frames:
             self._gaps.see(_numbers(frames))
+            self.captured_bytes += _wire_bytes(frames)
             for message in self._encode(frames):
                 self._publisher.publish(message)
                 self.histograms["message_frames"].observe(frames_in(message))
+                self.histograms["message_bytes"].observe(len(message.body))
 
     def _count(self) -> None:
         """Add what the source counted since the last time."""
@@ -211,3 +219,10 @@ def _numbers(frames: Sized) -> Sequence[int] | Numbers:
         return frames.numbers
     assert isinstance(frames, list)
     return [frame.number for frame in frames]
+
+
+def _wire_bytes(frames: Sized) -> int:
+    if isinstance(frames, FrameBatch):
+        return int(frames.wire_lens.sum())
+    assert isinstance(frames, list)
+    return sum(frame.wire_len for frame in frames)

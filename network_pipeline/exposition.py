@@ -1,25 +1,23 @@
 """Counters of a process over HTTP: ``/metrics`` for Prometheus, ``/healthz`` for an orchestrator.
 
-Nothing is counted here: at every scrape the counters of the process are read as they stand. Names
-follow the conventions of Prometheus: ``network_pipeline_agent_shed_frames_total``. The server has
-a thread of its own and shows counts alone, no addresses and no payloads; by default it listens on
-the loopback device.
+Nothing is counted here: at every scrape the counters are read as they stand. Names follow the
+conventions of Prometheus: ``network_pipeline_agent_shed_frames_total``. They are the same for all
+commands; where a process has workers, each has its own, with a label. The pages show counts alone,
+no addresses and no payloads; by default they are served on the loopback device.
 """
 
 from __future__ import annotations
 
 import logging
+import selectors
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from functools import partial
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import accumulate
 from types import TracebackType
-from typing import Any
 
-from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.exposition import choose_encoder
+from prometheus_client import CollectorRegistry, ProcessCollector, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.metrics_core import (
     CounterMetricFamily,
     GaugeMetricFamily,
@@ -28,14 +26,11 @@ from prometheus_client.metrics_core import (
 )
 from prometheus_client.registry import Collector
 
-from network_pipeline.errors import UsageError
-from network_pipeline.metrics import Histogram, Pulse
+from network_pipeline.metrics import Distribution, Pulse, Reading
+from network_pipeline.page_server import Page, PageServer, text_page
 
 #: A loop that did not turn for so long is not healthy; a slow disk or broker stays far below.
 HEALTHY_SECONDS = 60.0
-
-_REQUEST_SECONDS = 10.0
-_TEXT = "text/plain; charset=utf-8"
 
 #: What the counts of frames are, by the names in the ledgers.
 FRAMES = {
@@ -46,10 +41,19 @@ FRAMES = {
     "not_sampled": "Frames of flows that were not chosen.",
     "adopted": "Frames of earlier runs, found in the spool, that the broker has confirmed.",
     "damaged": "Frames of earlier runs that could not be read from the spool.",
+    "lost": "Frames, at most so many, that were with a worker when it was killed.",
     "received": "Frames that came from the broker and were settled.",
     "written": "Frames that are rows on disk.",
     "duplicate": "Frames that came again and were dropped.",
     "rejected": "Frames of messages that were set aside.",
+}
+
+#: What else only grows.
+AMOUNTS = {
+    "captured_bytes": "Bytes on the wire of the frames that were captured, without those that the "
+    "kernel dropped or that were not sampled.",
+    "kernel_freezes": "How often a ring was full.",
+    "worker_restarts": "Workers that died or left and have a successor.",
 }
 
 #: What goes up and down, by name.
@@ -59,42 +63,111 @@ GAUGES = {
     "waiting_frames": "Frames that were received and are not settled yet.",
     "queue_messages": "Messages in the queue when an agent looked last.",
     "broker_connected": "1 while there is a connection to the broker.",
+    "worker_up": "1 while the worker runs and its loop turns.",
+    "worker_resident_memory_bytes": "Resident memory of the worker, what it shares too.",
 }
 
 HISTOGRAMS = {
     "message_frames": "Frames of the messages that were published.",
+    "message_bytes": "Bytes of the bodies of the messages that were published.",
     "snapshot_rows": "Rows of the snapshots that were written.",
     "snapshot_seconds": "How long it took to make a snapshot durable.",
     "lag_seconds": "Age of frames' messages when their rows were durable.",
 }
 
+_SELECT_SECONDS = 0.25
+
 _log = logging.getLogger(__name__)
+
+#: What was read of each worker, by the values of the labels: of a process without, by ().
+Readings = Mapping[tuple[str, ...], Reading]
+
+
+class Counts(Collector):
+    """The metrics of an ``agent`` or a ``processor``, from what ``read`` gives at each scrape."""
+
+    def __init__(self, role: str, read: Callable[[], Readings], labels: Sequence[str] = ()) -> None:
+        self._prefix = f"network_pipeline_{role}"
+        self._read = read
+        self._labels = labels
+
+    def collect(self) -> Iterator[Metric]:
+        """Read everything as it stands."""
+        readings = self._read()
+        shape = next(iter(readings.values()))
+        for name in shape.frames:
+            yield self._counter(
+                f"{name}_frames", FRAMES[name],
+                {labels: one.frames[name] for labels, one in readings.items()},
+            )  # fmt: skip
+        for name in shape.amounts:
+            values = {labels: one.amounts[name] for labels, one in readings.items()}
+            yield self._counter(name, AMOUNTS[name], values)
+        for name in shape.gauges:
+            gauge = GaugeMetricFamily(self._name(name), GAUGES[name], labels=self._labels)
+            for labels, one in readings.items():
+                gauge.add_metric(labels, one.gauges[name])
+            yield gauge
+        for name in shape.histograms:
+            found = {labels: one.histograms[name] for labels, one in readings.items()}
+            yield self._histogram(name, found)
+
+    def _name(self, name: str) -> str:
+        return f"{self._prefix}_{name}"
+
+    def _counter(self, name: str, help_: str, values: Mapping[tuple[str, ...], int]) -> Metric:
+        counter = CounterMetricFamily(self._name(name), help_, labels=self._labels)
+        for labels, value in values.items():
+            counter.add_metric(labels, value)
+        return counter
+
+    def _histogram(self, name: str, found: Mapping[tuple[str, ...], Distribution]) -> Metric:
+        family = HistogramMetricFamily(self._name(name), HISTOGRAMS[name], labels=self._labels)
+        for labels, one in found.items():
+            limits = [*(str(float(bound)) for bound in one.bounds), "+Inf"]
+            buckets = list(zip(limits, accumulate(one.counts), strict=True))
+            family.add_metric(labels, buckets, one.total)
+        return family
+
+
+class Pages:
+    """Makes the pages. ``complaint`` says what is wrong with the process, nothing if all is well.
+
+    Only Prometheus' text format is offered, which every version of it reads.
+    """
+
+    def __init__(self, counts: Counts, complaint: Callable[[], str]) -> None:
+        self._registry = CollectorRegistry()
+        self._registry.register(counts)
+        ProcessCollector(registry=self._registry)
+        self._complaint = complaint
+
+    def page(self, path: str) -> Page:
+        """Return what is at a path."""
+        if path == "/metrics":
+            return Page(HTTPStatus.OK, CONTENT_TYPE_PLAIN_0_0_4, generate_latest(self._registry))
+        if path == "/healthz":
+            wrong = self._complaint()
+            status = HTTPStatus.SERVICE_UNAVAILABLE if wrong else HTTPStatus.OK
+            return text_page(status, wrong or "ok")
+        return text_page(HTTPStatus.NOT_FOUND, "/metrics or /healthz")
 
 
 class Exposition:
-    """Serves the counts of an ``agent`` or a ``processor`` while its block runs.
+    """Serves the counts of an ``agent`` or a ``processor``, in a thread, while its block runs.
 
-    ``place`` is an address and a TCP port.
-    ``frames`` gives counts by the names of :data:`FRAMES`, ``gauges`` and ``histograms`` have names
-    of :data:`GAUGES` and :data:`HISTOGRAMS`; ``pulse`` is that of the loop that must turn.
+    ``place`` is an address and a TCP port; ``pulse`` is that of the loop that must turn.
     """
 
-    def __init__(  # noqa: PLR0913  one of each
-        self,
-        role: str,
-        place: tuple[str, int],
-        pulse: Pulse,
-        *,
-        frames: Callable[[], Mapping[str, int]],
-        gauges: Callable[[], Mapping[str, float]],
-        histograms: Mapping[str, Histogram],
+    def __init__(
+        self, role: str, place: tuple[str, int], pulse: Pulse, read: Callable[[], Reading]
     ) -> None:
-        self.place = place
-        self._registry = CollectorRegistry()
-        self._registry.register(_Counts(f"network_pipeline_{role}", frames, gauges, histograms))
-        ProcessCollector(registry=self._registry)
         self._pulse = pulse
-        self._server: ThreadingHTTPServer | None = None
+        pages = Pages(Counts(role, lambda: {(): read()}), self._complaint)
+        self._server = PageServer(place, pages.page)
+        self._selector = selectors.PollSelector()
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
 
     def __enter__(self) -> Exposition:
         """Listen.
@@ -102,16 +175,9 @@ class Exposition:
         Raises:
             UsageError: the address cannot be used.
         """
-        handler = partial(_Handler, self._registry, self._pulse)
-        try:
-            self._server = _Server(self.place, handler)
-        except OSError as error:
-            raise UsageError(
-                "no metrics on {} port {}: {}; choose others with --metrics-address and "
-                "--metrics-port".format(*self.place, error.strerror)
-            ) from None
-        threading.Thread(target=self._server.serve_forever, name="metrics", daemon=True).start()
-        _log.info("metrics on http://%s:%d/metrics", *self.place)
+        self._server.listen()
+        self._server.open(self._selector)
+        self._thread.start()
         return self
 
     def __exit__(
@@ -120,77 +186,16 @@ class Exposition:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        assert self._server
-        self._server.shutdown()
-        self._server.server_close()
+        self._ended.set()
+        self._thread.join()
+        self._server.close()
 
+    def _serve(self) -> None:
+        while not self._ended.is_set():
+            for key, _ in self._selector.select(_SELECT_SECONDS):
+                key.data()
+            self._server.turn()
 
-class _Server(ThreadingHTTPServer):
-    daemon_threads = True
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        _log.debug("a client of the metrics went away")
-
-
-class _Handler(BaseHTTPRequestHandler):
-    timeout = _REQUEST_SECONDS
-
-    def __init__(self, registry: CollectorRegistry, pulse: Pulse, *request: Any) -> None:
-        self._registry = registry
-        self._pulse = pulse
-        super().__init__(*request)
-
-    def do_GET(self) -> None:
-        if self.path == "/metrics":
-            encode, kind = choose_encoder(self.headers.get("Accept", ""))
-            self._answer(HTTPStatus.OK, kind, encode(self._registry))
-        elif self.path == "/healthz":
-            self._answer_health()
-        else:
-            self._answer(HTTPStatus.NOT_FOUND, _TEXT, b"/metrics or /healthz\n")
-
-    def _answer_health(self) -> None:
+    def _complaint(self) -> str:
         age = self._pulse.age()
-        if age < HEALTHY_SECONDS:
-            self._answer(HTTPStatus.OK, _TEXT, b"ok\n")
-        else:
-            stands = f"stands still since {age:.0f} s\n".encode()
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, _TEXT, stands)
-
-    def _answer(self, status: HTTPStatus, kind: str, body: bytes) -> None:
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
-
-    def log_message(self, format: str, *arguments: object) -> None:
-        _log.debug(format, *arguments)
-
-
-class _Counts(Collector):
-    def __init__(
-        self,
-        prefix: str,
-        frames: Callable[[], Mapping[str, int]],
-        gauges: Callable[[], Mapping[str, float]],
-        histograms: Mapping[str, Histogram],
-    ) -> None:
-        self._prefix = prefix
-        self._frames = frames
-        self._gauges = gauges
-        self._histograms = histograms
-
-    def collect(self) -> Iterator[Metric]:
-        """Read everything as it stands."""
-        for name, count in self._frames().items():
-            yield CounterMetricFamily(f"{self._prefix}_{name}_frames", FRAMES[name], value=count)
-        for name, value in self._gauges().items():
-            yield GaugeMetricFamily(f"{self._prefix}_{name}", GAUGES[name], value=value)
-        for name, histogram in self._histograms.items():
-            counts, total = histogram.snapshot()
-            limits = [*(str(float(bound)) for bound in histogram.bounds), "+Inf"]
-            buckets = list(zip(limits, accumulate(counts), strict=True))
-            yield HistogramMetricFamily(
-                f"{self._prefix}_{name}", HISTOGRAMS[name], buckets=buckets, sum_value=total
-            )
+        return "" if age < HEALTHY_SECONDS else f"stands still since {age:.0f} s"

@@ -5,7 +5,9 @@ from __future__ import annotations
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 #: What every agent counts, in frames.
 AGENT_COUNTS = ("captured", "published", "spooled", "shed", "kernel_dropped", "adopted", "damaged")
@@ -37,6 +39,14 @@ class Counters:
         return " ".join(f"{name}={count}" for name, count in self.snapshot().items())
 
 
+class Distribution(NamedTuple):
+    """How many values lay up to each bound but above the one before, then above all; their sum."""
+
+    bounds: Sequence[float]
+    counts: Sequence[int]
+    total: float
+
+
 class Histogram:
     """How many values lay up to each of some bounds, and their sum."""
 
@@ -52,13 +62,24 @@ class Histogram:
             self._counts[bisect_left(self.bounds, value)] += times
             self._sum += value * times
 
-    def snapshot(self) -> tuple[list[int], float]:
-        """Return how many values lay up to each bound but above the one before, and the sum.
-
-        The last count is of those above all bounds.
-        """
+    def snapshot(self) -> Distribution:
+        """Return it as it stands."""
         with self._lock:
-            return list(self._counts), self._sum
+            return Distribution(self.bounds, tuple(self._counts), self._sum)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What a process, or a worker of it, has counted at a time, and what goes up and down.
+
+    Names are those of :mod:`network_pipeline.exposition`; ``amounts`` count other things than
+    frames.
+    """
+
+    frames: Mapping[str, int]
+    gauges: Mapping[str, float]
+    histograms: Mapping[str, Distribution]
+    amounts: Mapping[str, int] = field(default_factory=dict)
 
 
 class Pulse:

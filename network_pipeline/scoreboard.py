@@ -1,13 +1,15 @@
 """What workers count, in memory that they share with their supervisor.
 
 A worker that is killed cannot say any more what it did. Its counts stand here as it left them, in
-a slot of its own, and so does where it was in its rings: its successor goes on from there.
+a slot of its own, and so does where it was in its rings: its successor goes on from there. Beside
+them stand figures for who watches it, as they were at its last beat.
 """
 
 from __future__ import annotations
 
 import mmap
 import time
+from array import array
 from collections.abc import Sequence
 
 from network_pipeline.metrics import AGENT_COUNTS, Counters
@@ -37,21 +39,27 @@ class SharedCounters(Counters):
 
 
 class Slot:
-    """The part of one worker: when it was last seen, its counts, and cells for what it reads."""
+    """The part of one worker: when it was last seen, its counts, its figures, and cells for what it
+    reads.
+    """
 
-    def __init__(self, words: memoryview, names: Sequence[str]) -> None:
+    def __init__(self, words: memoryview, names: Sequence[str], figures: int) -> None:
+        counts, cells = 1 + len(names), 1 + len(names) + figures
         self._beat = words[:1]
-        self._counts = words[1 : 1 + len(names)]
+        self._counts = words[1:counts]
+        self._figures = words[counts:cells]
         self._names = names
-        self.cells = words[1 + len(names) :]
+        self.cells = words[cells:]
 
     def begin(self) -> SharedCounters:
-        """Return counters for a new worker, all zero; it was not seen yet."""
+        """Return counters for a new worker, all zero as its figures are; it was not seen yet."""
         self._beat[0] = 0
+        self._figures[:] = array("q", bytes(self._figures.nbytes))
         return SharedCounters(self._counts, self._names)
 
-    def beat(self) -> None:
-        """Note that the worker is alive and well."""
+    def beat(self, figures: Sequence[int]) -> None:
+        """Note that the worker is alive and well, and what its figures are."""
+        self._figures[:] = array("q", figures)
         self._beat[0] = time.monotonic_ns()
 
     @property
@@ -64,9 +72,16 @@ class Slot:
         """Return what the worker has counted."""
         return dict(zip(self._names, self._counts.tolist(), strict=True))
 
+    def figures(self) -> list[int]:
+        """Return the figures of its last beat."""
+        return self._figures.tolist()
 
-def slots(workers: int, names: Sequence[str], cells: int) -> list[Slot]:
-    """Return a slot for each worker, with so many cells, in memory that children share."""
-    words = 1 + len(names) + cells
+
+def slots(workers: int, names: Sequence[str], *, figures: int, cells: int) -> list[Slot]:
+    """Return a slot for each worker, with so many figures and cells, in memory that children
+    share.
+    """
+    words = 1 + len(names) + figures + cells
     memory = memoryview(mmap.mmap(-1, workers * words * _WORD_BYTES)).cast("q")
-    return [Slot(memory[at : at + words], names) for at in range(0, workers * words, words)]
+    starts = range(0, workers * words, words)
+    return [Slot(memory[at : at + words], names, figures) for at in starts]

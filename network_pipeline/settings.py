@@ -57,6 +57,15 @@ def keep_freed_memory() -> None:
     os.environ.setdefault("MIMALLOC_PURGE_DELAY", "1000")  # ms
 
 
+def keep_algebra_in_one_thread() -> None:
+    """Let NumPy's library for linear algebra, OpenBLAS, start no threads as it is imported.
+
+    Nothing here needs it, and a thread keeps the capabilities that its process gives up later. To
+    be called before numpy is imported; a variable that is set wins.
+    """
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 # -- options ---------------------------------------------------------------------------------------
 
 

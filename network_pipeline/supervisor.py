@@ -4,7 +4,7 @@ It opens the rings while it has the right to, then gives all privileges up, and 
 children inherit them. A worker that dies needs no root to be replaced, and what comes meanwhile
 waits in its ring. That is why workers are forked, not started anew; and since a forked process has
 the modules already, it need not read them where an unprivileged user may not. There is one thread,
-and one loop that waits for signals.
+and one loop that waits for signals, and for who asks how the workers do.
 
 Workers count in shared memory, so that what a killed one had not published yet is known::
 
@@ -18,37 +18,33 @@ from __future__ import annotations
 
 import logging
 import os
-import select
+import selectors
 import signal
 import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from network_pipeline import agent, privileges, sessions
-from network_pipeline.broker.backoff import BackOff
 from network_pipeline.capture.libpcap import Program
 from network_pipeline.capture.ring_group import RingGroup, SparesUsedUp
 from network_pipeline.capture.ring_socket import RingSocket
 from network_pipeline.errors import CaptureError, NetworkPipelineError
-from network_pipeline.metrics import OUTCOMES
 from network_pipeline.notify import Notifier
 from network_pipeline.scoreboard import Slot
+from network_pipeline.seat import Seat, text, total
+from network_pipeline.watcher import Watcher
 
 #: Longest time between two looks at workers and devices.
 TURN_SECONDS = 0.5
 #: A worker that has not been seen for so long is ended: it is stuck.
 STUCK_SECONDS = 60.0
-#: A worker that ran for so long is not one that cannot begin.
-STEADY_SECONDS = 60.0
 #: How long workers may take to end, beyond what their publishers may.
 END_SECONDS = agent.DRAIN_SECONDS + 10.0
 #: What a worker is told to end, or to leave its rings to another.
 WORKER_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-#: Seconds between two lines of what was counted.
-INTERVAL_SECONDS = 10.0
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 _INTERRUPTED_TWICE = 130
@@ -60,28 +56,10 @@ RunWorker = Callable[[Sequence[RingSocket], Slot, str], int]
 _log = logging.getLogger(__name__)
 
 
-@dataclass
-class _Seat:
-    """A place for a worker, and who sits there: its process, 0 for nobody, and its session.
-
-    ``before`` are the totals of its rings when it began.
-    """
-
-    number: int
-    slot: Slot
-    pid: int = 0
-    session: str = ""
-    before: tuple[int, int] = (0, 0)
-    began: float = 0.0
-    due: float = 0.0
-    was_ready: bool = False
-    back_off: BackOff = field(default_factory=BackOff)
-
-
 class Supervisor:
     """Runs workers until it is told to stop.
 
-    ``rings`` are open, and have a ring for each of the ``slots``. ``filters`` gives the programs of
+    ``rings`` are open, and have a ring for each of the ``seats``. ``filters`` gives the programs of
     the devices anew, when SIGHUP asks for it. ``sessions`` is the directory of the workers'
     ledgers, None for none.
     """
@@ -89,27 +67,27 @@ class Supervisor:
     def __init__(  # noqa: PLR0913  wired by name, in one place
         self,
         rings: RingGroup,
-        slots: Sequence[Slot],
+        seats: Sequence[Seat],
         run_worker: RunWorker,
         *,
         filters: Callable[[], Mapping[str, Program]],
         notifier: Notifier,
         sessions: Path | None,
+        watchers: Sequence[Watcher],
     ) -> None:
         self._rings = rings
-        self._seats = [_Seat(number, slot) for number, slot in enumerate(slots)]
+        self._seats = seats
         self._run_worker = run_worker
         self._filters = filters
         self._notifier = notifier
         self._sessions = sessions
-        names = [*slots[0].counts(), "lost", "restarts"]
-        self._past: Counter[str] = Counter(dict.fromkeys(names, 0))
+        self._watchers = watchers
+        self._unread: Counter[str] = Counter()
         self._signals: list[int] = []
         self._stopping_since: float | None = None
         self._taking_up: list[str] = []
         self._failed = 0
         self._is_ready = False
-        self._reported: tuple[float, dict[str, int]] = (0.0, {})
 
     def run(self) -> None:
         """Run until SIGTERM or SIGINT, and say what was counted; SIGHUP reads the filter again.
@@ -123,36 +101,41 @@ class Supervisor:
         for number in _SIGNALS:
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
-        with here, there:
+        with here, there, selectors.PollSelector() as selector:  # a child has no part in it
+            selector.register(here, selectors.EVENT_READ, partial(_drain, here))
+            for watcher in self._watchers:
+                watcher.open(selector)
             for seat in self._seats:
                 self._start(seat)
             while any(seat.pid for seat in self._seats) or not self._is_stopping:
-                select.select([here], [], [], TURN_SECONDS)
-                _drain(here)
+                for key, _ in selector.select(TURN_SECONDS):
+                    key.data()
                 self._turn()
             signal.set_wakeup_fd(-1)
+            self._close_watchers()
         self._settle()
-        _log.info("network-agent ended: %s", _text(self.counts()))
+        _log.info("network-agent ended: %s", text(self.counts()))
         if self._failed:
             error = NetworkPipelineError("workers ended with errors, which they have said")
             error.exit_code = self._failed
             raise error
 
+    def _close_watchers(self) -> None:
+        for watcher in self._watchers:
+            watcher.close()
+
     def _settle(self) -> None:
         """Count what is in the rings of workers that did not end in good order."""
         waiting, dropped = self._rings.settle()
-        self._past["captured"] += waiting + dropped
-        self._past["kernel_dropped"] += dropped
-        self._past["lost"] += waiting
+        self._unread["captured"] += waiting + dropped
+        self._unread["kernel_dropped"] += dropped
+        self._unread["lost"] += waiting
         if waiting:
             _log.error("%d frames are lost that no worker has read", waiting)
 
     def counts(self) -> dict[str, int]:
         """Return what all workers have counted, those before them too."""
-        total = Counter(self._past)
-        for seat in self._seats:
-            total.update(seat.slot.counts() if seat.pid else {})
-        return dict(total)
+        return {name: count + self._unread[name] for name, count in total(self._seats).items()}
 
     @property
     def _is_stopping(self) -> bool:
@@ -172,7 +155,8 @@ class Supervisor:
                 if not seat.pid and time.monotonic() >= seat.due and not self._taking_up:
                     self._start(seat)
         self._notify()
-        self._report()
+        for watcher in self._watchers:
+            watcher.turn()
 
     # -- signals
 
@@ -182,6 +166,7 @@ class Supervisor:
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._is_stopping:
                 self._signal_all(signal.SIGKILL)
+                self._close_watchers()
                 os._exit(_INTERRUPTED_TWICE)
             self._stop()
 
@@ -212,11 +197,8 @@ class Supervisor:
 
     # -- workers
 
-    def _start(self, seat: _Seat) -> None:
-        seat.session = agent.new_session()
-        seat.slot.begin()
-        seat.before = self._rings.totals(seat.number)
-        seat.began = time.monotonic()
+    def _start(self, seat: Seat) -> None:
+        seat.begin(agent.new_session())
         # A signal that comes before the child has handlers of its own waits until then.
         signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
         parent = os.getpid()
@@ -227,7 +209,7 @@ class Supervisor:
         seat.pid = pid
         _log.info("worker %d is process %d, session %s", seat.number, pid, seat.session)
 
-    def _become_worker(self, seat: _Seat, parent: int) -> None:
+    def _become_worker(self, seat: Seat, parent: int) -> None:
         """Run in the child, and end it."""
         code = 1
         try:
@@ -235,6 +217,8 @@ class Supervisor:
             for number in (signal.SIGINT, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # they are for the supervisor
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for watcher in self._watchers:
+                watcher.leave()
             self._rings.close(but=seat.number)
             privileges.end_with_parent(signal.SIGTERM)
             if os.getppid() == parent:
@@ -250,44 +234,23 @@ class Supervisor:
                 if pid:
                     self._note_end(seat, os.waitstatus_to_exitcode(status))
 
-    def _note_end(self, seat: _Seat, code: int) -> None:
+    def _note_end(self, seat: Seat, code: int) -> None:
         """Count what a worker did, and decide what comes after it."""
-        counts = self._settled(seat)
-        lost = counts["captured"] - sum(counts[name] for name in OUTCOMES)
-        self._past.update(counts)
-        self._past["lost"] += lost
-        _log.info("worker %d is done, session %s: %s", seat.number, seat.session, _text(counts))
-        if lost:
-            _log.error("%d frames are lost with worker %d", lost, seat.number)
+        counts = seat.end()
+        _log.info("worker %d is done, session %s: %s", seat.number, seat.session, text(counts))
+        if counts["lost"]:
+            _log.error("%d frames are lost with worker %d", counts["lost"], seat.number)
         if code and self._sessions:
             sessions.bury(self._sessions, seat.session, counts)
-        was_ready, seat.pid = seat.slot.seen is not None, 0
-        seat.was_ready |= was_ready
         if self._is_stopping and code:
             self._failed = self._failed or max(code, 1)
         elif code > 0 and not seat.was_ready:
             self._failed = code
             self._stop()
         elif not self._is_stopping and (code or not self._taking_up):
-            self._put_off(seat, code)
-
-    def _settled(self, seat: _Seat) -> dict[str, int]:
-        """Return what a worker has counted, and what it had read and was killed before it could."""
-        read, dropped = (
-            now - before
-            for now, before in zip(self._rings.totals(seat.number), seat.before, strict=True)
-        )
-        return {**seat.slot.counts(), "captured": read + dropped, "kernel_dropped": dropped}
-
-    def _put_off(self, seat: _Seat, code: int) -> None:
-        """Let the successor of a worker that died wait, longer each time it does."""
-        if time.monotonic() - seat.began > STEADY_SECONDS:
-            seat.back_off.reset()
-        delay = seat.back_off.next()
-        seat.due = time.monotonic() + delay
-        self._past["restarts"] += 1
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        _log.error("worker %d %s; the next begins in %.1f s", seat.number, how, delay)
+            delay = seat.put_off()
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            _log.error("worker %d %s; the next begins in %.1f s", seat.number, how, delay)
 
     def _end_stuck_ones(self) -> None:
         for seat in self._seats:
@@ -326,25 +289,11 @@ class Supervisor:
     # -- what is said
 
     def _notify(self) -> None:
-        ready = all(seat.pid and seat.slot.seen is not None for seat in self._seats)
-        if ready and not self._is_ready:
+        if not self._is_ready and all(seat.is_ready for seat in self._seats):
             self._is_ready = True
             self._notifier.send("READY=1")
             _log.info("capturing with %d workers", len(self._seats))
         self._notifier.send("WATCHDOG=1")
-
-    def _report(self) -> None:
-        before, last = self._reported
-        now, counts = time.monotonic(), self.counts()
-        if now - before < INTERVAL_SECONDS or counts == last:
-            return
-        pace = (counts.get("captured", 0) - last.get("captured", 0)) / (now - before)
-        _log.info("network-agent: %s (%s captured/s)", _text(counts), f"{pace:,.0f}")
-        self._reported = (now, counts)
-
-
-def _text(counts: Mapping[str, int]) -> str:
-    return " ".join(f"{name}={count}" for name, count in counts.items())
 
 
 def _drain(sock: socket.socket) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from network_pipeline import arrow_messages
+from network_pipeline import arrow_messages, figures
 from network_pipeline.agent import Agent
 from network_pipeline.broker.publisher import Publisher
 from network_pipeline.capture.ring import Ring
@@ -53,10 +53,14 @@ def run(work: Work, rings: Sequence[RingSocket], slot: Slot, session: str) -> No
     stop = _stop_on_signals(ring.leave)
     encode = partial(arrow_messages.of_batch, session=session, source=settings.source,
                      compression=settings.compression, payload=settings.payload)  # fmt: skip
+
+    def beat() -> None:
+        slot.beat(figures.of(agent, publisher))
+
+    agent: Agent[FrameBatch] = Agent(ring, encode, publisher, book, counters, beat=beat)
     publisher.start()
-    slot.beat()
+    beat()
     ring.open()
-    agent: Agent[FrameBatch] = Agent(ring, encode, publisher, book, counters, beat=slot.beat)
     agent.run(stop)
 
 

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from network_pipeline import exposition
 from network_pipeline.errors import UsageError
 from network_pipeline.exposition import Exposition
-from network_pipeline.metrics import Histogram, Pulse
+from network_pipeline.metrics import Histogram, Pulse, Reading
 from tests import servers
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -60,14 +60,12 @@ def served(port: int, frames: dict[str, int], pulse: Pulse) -> Iterator[int]:
     sizes.observe(1, 3)
     sizes.observe(10)
     sizes.observe(400)
-    with Exposition(
-        "agent",
-        ("127.0.0.1", port),
-        pulse,
-        frames=lambda: frames,
-        gauges=lambda: {"spooled_frames": 5, "broker_connected": False},
-        histograms={"message_frames": sizes},
-    ):
+    gauges = {"spooled_frames": 5, "broker_connected": False}
+
+    def read() -> Reading:
+        return Reading(frames, gauges, {"message_frames": sizes.snapshot()}, {"captured_bytes": 99})
+
+    with Exposition("agent", ("127.0.0.1", port), pulse, read):
         yield port
 
 
@@ -80,6 +78,7 @@ def test_everything_is_read_as_it_stands(served: int, frames: dict[str, int]) ->
     assert {name: value for name, value in found.items() if name.startswith(prefix)} == {
         f"{prefix}_captured_frames_total": 7,
         f"{prefix}_shed_frames_total": 2,
+        f"{prefix}_captured_bytes_total": 99,
         f"{prefix}_spooled_frames": 5,
         f"{prefix}_broker_connected": 0,
         f"{prefix}_message_frames_bucket1.0": 3,
@@ -118,8 +117,7 @@ def test_a_client_that_hangs_up_is_nobody_elses_business(
 
 
 def test_a_port_that_is_taken(served: int) -> None:
-    second = Exposition("agent", ("127.0.0.1", served), Pulse(), frames=dict, gauges=dict,
-                        histograms={})  # fmt: skip
+    second = Exposition("agent", ("127.0.0.1", served), Pulse(), lambda: Reading({}, {}, {}))
     with pytest.raises(UsageError, match=f"no metrics on 127.0.0.1 port {served}: Address"), second:
         pass
 
@@ -133,6 +131,7 @@ def test_every_metric_of_the_dashboard_exists() -> None:
         for name in re.findall(r"network_pipeline_(?:agent|processor)_(\w+)", target["expr"])
     }
     known = {f"{name}_frames_total" for name in exposition.FRAMES} | set(exposition.GAUGES)
-    known |= {f"{name}_bucket" for name in exposition.HISTOGRAMS}
+    known |= {f"{name}_total" for name in exposition.AMOUNTS}
+    known |= {f"{name}_{part}" for name in exposition.HISTOGRAMS for part in ("bucket", "sum")}
     assert asked <= known
     assert asked >= {f"{name}_frames_total" for name in ("captured", "shed", "written")}

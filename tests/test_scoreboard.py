@@ -14,7 +14,7 @@ from network_pipeline.notify import Notifier
 
 
 def test_counts_of_a_killed_child_stay_in_its_slot() -> None:
-    first, second = scoreboard.slots(2, ("captured", "published"), cells=3)
+    first, second = scoreboard.slots(2, ("captured", "published"), figures=2, cells=3)
     pid = os.fork()
     if pid == 0:
         counters = second.begin()
@@ -22,31 +22,34 @@ def test_counts_of_a_killed_child_stay_in_its_slot() -> None:
         counters.add("published")
         counters.add("captured")
         second.cells[2] = -5
-        second.beat()
+        second.beat([4, 2**40])
         os.kill(os.getpid(), signal.SIGKILL)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
     assert second.counts() == {"captured": 8, "published": 1}
+    assert second.figures() == [4, 2**40]
     assert second.cells.tolist() == [0, 0, -5]
     assert second.seen is not None
     assert 0 <= second.seen < 20
     assert first.counts() == {"captured": 0, "published": 0}
+    assert first.figures() == [0, 0]
     assert first.cells.tolist() == [0, 0, 0]
     assert first.seen is None
 
 
 def test_a_successor_begins_at_zero_and_keeps_the_cells() -> None:
-    [slot] = scoreboard.slots(1, ("captured",), cells=1)
+    [slot] = scoreboard.slots(1, ("captured",), figures=1, cells=1)
     slot.begin().add("captured", 3)
-    slot.beat()
+    slot.beat([8])
     slot.cells[0] = 9
     counters = slot.begin()
-    assert (slot.counts(), slot.seen, slot.cells[0]) == ({"captured": 0}, None, 9)
+    assert (slot.counts(), slot.seen, slot.figures()) == ({"captured": 0}, None, [0])
+    assert slot.cells[0] == 9
     counters.add("captured", 2)
     assert slot.counts() == counters.snapshot() == {"captured": 2}
 
 
 def test_an_unknown_count_is_an_error() -> None:
-    [slot] = scoreboard.slots(1, ("captured",), cells=0)
+    [slot] = scoreboard.slots(1, ("captured",), figures=0, cells=0)
     with pytest.raises(KeyError):
         slot.begin().add("capturd")
 

@@ -64,7 +64,7 @@ def test_a_unit_runs_its_command_with_no_more_rights_than_it_needs(unit: Path) -
 def test_variables_exist(unit: Path) -> None:
     values = [value for name, value in lines(unit) if name == "Environment"]
     names = set(re.findall(r"(\w+)=", " ".join(values)))
-    assert names <= VARIABLES | {"XDG_STATE_HOME", "PYTHONUNBUFFERED", "OPENBLAS_NUM_THREADS"}
+    assert names <= VARIABLES | {"XDG_STATE_HOME", "PYTHONUNBUFFERED"}
 
 
 def test_the_agent_is_watched_and_reloaded() -> None:

@@ -16,6 +16,7 @@ import itertools
 import logging
 import socket
 from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
 
 from network_pipeline.capture import af_packet
 from network_pipeline.capture.libpcap import Program
@@ -32,6 +33,16 @@ _log = logging.getLogger(__name__)
 def cells_needed(devices: int) -> int:
     """Return how many cells a worker needs for the rings that it ever has."""
     return CELLS * devices * (1 + SPARES)
+
+
+class Totals(NamedTuple):
+    """Of the rings of a worker: frames that were read, frames dropped, and how often one was
+    full.
+    """
+
+    read: int
+    dropped: int
+    freezes: int
 
 
 class SparesUsedUp(CaptureError):
@@ -114,10 +125,14 @@ class RingGroup:
         self._open_rings(device, [spares.pop() for _ in self._rings])
         _log.warning("device %s is there again", device)
 
-    def totals(self, worker: int) -> tuple[int, int]:
-        """Return how many frames were read of a worker's rings, and how many dropped there."""
+    def totals(self, worker: int) -> Totals:
+        """Return what was counted in the rings that a worker has now."""
         rings = self._rings[worker]
-        return sum(ring.read for ring in rings), sum(ring.dropped for ring in rings)
+        return Totals(
+            sum(ring.read for ring in rings),
+            sum(ring.dropped for ring in rings),
+            sum(ring.freezes for ring in rings),
+        )
 
     def settle(self) -> tuple[int, int]:
         """Take no more frames in, once all readers have ended.

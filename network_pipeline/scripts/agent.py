@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from network_pipeline.capture.ring_group import RingGroup
     from network_pipeline.capture.ring_socket import RingSocket
     from network_pipeline.scoreboard import Slot
+    from network_pipeline.seat import Seat
+    from network_pipeline.watcher import Watcher
 
 _SHARED = ("device", "filter")
 
@@ -27,6 +29,7 @@ OPTIONS = (
     settings.SOURCE_OPTION,
     *settings.BROKER_OPTIONS,
     *settings.PUBLISHER_OPTIONS,
+    *settings.METRICS_OPTIONS,
 )
 
 _log = logging.getLogger(__name__)
@@ -46,6 +49,7 @@ and gives both up at once. docs/agent.rst says how to run it with systemd."""
 
 def main() -> int:
     """Run ``network-agent``."""
+    settings.keep_algebra_in_one_thread()
     return cli.execute(
         cli.Command(
             name="network-agent",
@@ -60,17 +64,18 @@ def main() -> int:
 
 
 def _run(values: cli.Values) -> None:
-    from network_pipeline import logs, scoreboard  # noqa: PLC0415
-    from network_pipeline.capture.ring_group import cells_needed  # noqa: PLC0415
+    from network_pipeline import logs  # noqa: PLC0415
     from network_pipeline.notify import Notifier  # noqa: PLC0415
     from network_pipeline.supervisor import Supervisor  # noqa: PLC0415
 
     agent = settings.agent_settings(values, cli.payload_key(values))
     broker = settings.broker_settings(values)
     limits = publishing.limits(values)
-    slots = scoreboard.slots(agent.workers, scoreboard.COUNTED, cells_needed(len(agent.devices)))
+    slots = _slots(agent)
     filters = _filters(agent, broker)
     rings = _open_rings(agent, filters(), [slot.cells for slot in slots])
+    seats = _seats(slots, rings)
+    watchers = _watchers(values, seats)
     _give_privileges_up()
     from network_pipeline import worker  # noqa: PLC0415
 
@@ -81,9 +86,37 @@ def _run(values: cli.Values) -> None:
         return cli.run_guarded("network-agent", lambda: worker.run(work, own, slot, session))
 
     notifier = Notifier(settings.notify_socket(settings.environment()))
-    supervisor = Supervisor(rings, slots, run_worker, filters=filters, notifier=notifier,
-                            sessions=work.sessions)  # fmt: skip
+    supervisor = Supervisor(rings, seats, run_worker, filters=filters, notifier=notifier,
+                            sessions=work.sessions, watchers=watchers)  # fmt: skip
     supervisor.run()
+
+
+def _slots(agent: settings.AgentSettings) -> Sequence[Slot]:
+    from network_pipeline import figures, scoreboard  # noqa: PLC0415
+    from network_pipeline.capture.ring_group import cells_needed  # noqa: PLC0415
+
+    return scoreboard.slots(agent.workers, scoreboard.COUNTED, figures=figures.WIDTH,
+                            cells=cells_needed(len(agent.devices)))  # fmt: skip
+
+
+def _seats(slots: Sequence[Slot], rings: RingGroup) -> Sequence[Seat]:
+    from network_pipeline.seat import Seat  # noqa: PLC0415
+
+    return [Seat(number, slot, rings) for number, slot in enumerate(slots)]
+
+
+def _watchers(values: cli.Values, seats: Sequence[Seat]) -> Sequence[Watcher]:
+    """Return what shows how the workers do. A port is taken now: a low one needs root."""
+    from network_pipeline.watcher import Lines  # noqa: PLC0415
+
+    lines = Lines(seats)
+    if values["metrics_port"] is None:
+        return (lines,)
+    from network_pipeline.agent_metrics import Metrics  # noqa: PLC0415
+
+    metrics = Metrics((values["metrics_address"], values["metrics_port"]), seats)
+    metrics.listen()
+    return (lines, metrics)
 
 
 def _filters(

@@ -6,16 +6,17 @@ One function and a table: the commands differ by their default filter.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from network_pipeline import settings
+from network_pipeline.metrics import Reading
 from network_pipeline.scripts import cli, publishing, watch
 
 if TYPE_CHECKING:
-    from network_pipeline.agent import Encoder
+    from network_pipeline.agent import Agent, Encoder
     from network_pipeline.broker.publisher import Publisher
     from network_pipeline.capture.source import Source
     from network_pipeline.metrics import Counters
@@ -61,9 +62,8 @@ def _run(values: cli.Values) -> None:
         agent = Agent(source, _encoder(capture, session), publisher, book, counters,
                       stop_after_num=capture.stop_after_num, beat=pulse.beat)  # fmt: skip
         exposed = watch.exposition(
-            values, "agent", pulse, histograms=agent.histograms,
-            frames=partial(_frames, counters), gauges=partial(_gauges, counters, publisher),
-        )  # fmt: skip
+            values, "agent", pulse, partial(_reading, agent, counters, publisher)
+        )
         _give_root_up()
         durability.warn(broker)
         publisher.start()
@@ -74,18 +74,20 @@ def _run(values: cli.Values) -> None:
         source.stop()
 
 
-def _frames(counters: Counters) -> Mapping[str, int]:
-    counts = counters.snapshot()
-    return {name: count for name, count in counts.items() if name != "spooled"}
-
-
-def _gauges(counters: Counters, publisher: Publisher) -> Mapping[str, float]:
-    return {
-        "spooled_frames": counters["spooled"],
-        "waiting_messages": publisher.waiting(),
-        "queue_messages": publisher.queue_messages,
-        "broker_connected": publisher.is_connected,
-    }
+def _reading(agent: Agent[Any], counters: Counters, publisher: Publisher) -> Reading:
+    frames = counters.snapshot()
+    spooled = frames.pop("spooled")
+    return Reading(
+        frames=frames,
+        amounts={"captured_bytes": agent.captured_bytes},
+        gauges={
+            "spooled_frames": spooled,
+            "waiting_messages": publisher.waiting(),
+            "queue_messages": publisher.queue_messages,
+            "broker_connected": publisher.is_connected,
+        },
+        histograms={name: one.snapshot() for name, one in agent.histograms.items()},
+    )
 
 
 def _sampling(values: cli.Values) -> tuple[str, ...]:

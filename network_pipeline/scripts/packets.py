@@ -11,11 +11,12 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from network_pipeline import settings
+from network_pipeline.metrics import Reading
 from network_pipeline.scripts import cli, watch
 
 if TYPE_CHECKING:
     from network_pipeline.broker.consumer import Consumer
-    from network_pipeline.metrics import Counters
+    from network_pipeline.metrics import Counters, Histogram
 
 _EXAMPLES = """\
 examples:
@@ -52,10 +53,8 @@ def _run(values: cli.Values) -> None:
         durability.warn(broker)
         recorder.start()
         processor = Processor(consumer, recorder, processing, counters)
-        exposed = watch.exposition(
-            values, "processor", processor.pulse, histograms=processor.histograms,
-            frames=partial(_frames, counters), gauges=partial(_gauges, counters, consumer),
-        )  # fmt: skip
+        reading = partial(_reading, counters, consumer, processor.histograms)
+        exposed = watch.exposition(values, "processor", processor.pulse, reading)
         with exposed, Report("packets", counters):
             processor.run(stop)
     finally:
@@ -63,16 +62,17 @@ def _run(values: cli.Values) -> None:
         recorder.close()
 
 
-def _frames(counters: Counters) -> Mapping[str, int]:
+def _reading(
+    counters: Counters, consumer: Consumer, histograms: Mapping[str, Histogram]
+) -> Reading:
     counts = counters.snapshot()
-    del counts["received"]  # goes down where the broker takes back what waits
-    return {"received": sum(counts.values()), **counts}
-
-
-def _gauges(counters: Counters, consumer: Consumer) -> Mapping[str, float]:
-    counts = counters.snapshot()
-    waiting = 2 * counts["received"] - sum(counts.values())
-    return {"waiting_frames": waiting, "broker_connected": consumer.is_connected}
+    taken = counts.pop("received")  # it goes down where the broker takes back what waits
+    settled = sum(counts.values())
+    return Reading(
+        frames={"received": settled, **counts},
+        gauges={"waiting_frames": taken - settled, "broker_connected": consumer.is_connected},
+        histograms={name: one.snapshot() for name, one in histograms.items()},
+    )
 
 
 def _check(values: cli.Values) -> list[str]:
