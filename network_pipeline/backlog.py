@@ -35,6 +35,11 @@ class _Entry:
     memory: int
     since: float
 
+    @property
+    def is_nested(self) -> bool:
+        """Whether it holds a frame as JSON."""
+        return bool(self.session) and not isinstance(self.rows, pa.RecordBatch)
+
     def forget_first(self, count: int) -> None:
         """Take the first rows for done."""
         self.frames -= count
@@ -46,16 +51,17 @@ class _Entry:
 class Backlog:
     """Deliveries that wait, how many ``frames`` and new ``rows`` they hold, and their ``memory``.
 
-    The memory of a JSON message is counted as the length of its body.
+    The memory of a JSON message is counted as the length of its body, and as ``nested_memory`` too.
     """
 
     def __init__(self) -> None:
         self._entries: list[_Entry] = []
         self._known = WrittenFrames()
-        self.frames = self.rows = self.memory = 0
+        self.frames = self.rows = self.memory = self.nested_memory = 0
 
-    def __bool__(self) -> bool:
-        return bool(self._entries)
+    def __len__(self) -> int:
+        """Return the number of deliveries."""
+        return len(self._entries)
 
     @property
     def since(self) -> float:
@@ -84,6 +90,8 @@ class Backlog:
         if isinstance(found, pa.RecordBatch):
             memory = max(memory, found.nbytes)
             found = found if is_new.all() else found.filter(pa.array(is_new))
+        else:
+            self.nested_memory += memory
         fresh = numbers[is_new]
         self._entries.append(
             _Entry(delivery, session, len(numbers), found, fresh, memory, time.monotonic())
@@ -128,6 +136,7 @@ class Backlog:
             duplicates[entry.session] += entry.frames
         self.frames -= duplicates.total()
         self.memory -= sum(entry.memory for entry in done)
+        self.nested_memory -= sum(entry.memory for entry in done if entry.is_nested)
         self._entries = left
         if not left:
             self._known = WrittenFrames()
@@ -137,4 +146,4 @@ class Backlog:
         """Forget everything."""
         self._entries = []
         self._known = WrittenFrames()
-        self.frames = self.rows = self.memory = 0
+        self.frames = self.rows = self.memory = self.nested_memory = 0

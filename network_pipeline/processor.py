@@ -51,18 +51,19 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-#: Rows that make a snapshot due, whatever SAVE_AFTER_NUM says: AMQP counts unacknowledged
-#: deliveries in 16 bits, and two snapshots of one row each must fit.
-MAX_SNAPSHOT_ROWS = 32_767
+#: Messages that make a snapshot due, whatever their frames: AMQP counts unacknowledged deliveries
+#: in 16 bits, and two snapshots of messages of one frame must fit.
+MAX_SNAPSHOT_MESSAGES = 32_767
 
 #: What may wait for a snapshot: bodies of JSON, which decoded take five to seven times as much
-#: memory, and the memory of batches.
+#: memory, and the memory of batches; more of these for a file of Parquet.
 MAX_WAITING_BYTES = 16 * 1024 * 1024
+MAX_PARQUET_BYTES = 128 * 1024 * 1024
 
 #: How long one ``receive`` may take: ``stop`` is noticed after that.
 POLL_SECONDS = 0.5
 
-_SNAPSHOT_ROWS = (1, 10, 100, 1_000, 10_000, 100_000)
+_SNAPSHOT_ROWS = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 _SNAPSHOT_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10)
 _LAG_SECONDS = (0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
 
@@ -85,11 +86,11 @@ class Consumer(Protocol):
 
 def prefetch(settings: ProcessorSettings) -> int:
     """Return how many unacknowledged deliveries a processor needs: two snapshots."""
-    return 2 * _snapshot_rows(settings)
+    return 2 * _snapshot_messages(settings)
 
 
-def _snapshot_rows(settings: ProcessorSettings) -> int:
-    return min(settings.save_after_num, MAX_SNAPSHOT_ROWS)
+def _snapshot_messages(settings: ProcessorSettings) -> int:
+    return min(settings.snapshot_rows, MAX_SNAPSHOT_MESSAGES)
 
 
 class Processor:
@@ -223,30 +224,39 @@ class Processor:
         if not self._backlog:
             return bool(self._settled)
         return (
-            self._backlog.frames >= _snapshot_rows(self._settings)
-            or self._backlog.memory >= MAX_WAITING_BYTES
+            self._backlog.frames >= self._settings.snapshot_rows
+            or len(self._backlog) >= _snapshot_messages(self._settings)
+            or self._is_full()
             or self._is_enough()
             or self._is_probing()
-            or time.monotonic() >= self._backlog.since + self._settings.save_after_seconds
+            or time.monotonic() >= self._backlog.since + self._settings.snapshot_seconds
         )
+
+    def _is_full(self) -> bool:
+        """Whether what waits takes as much memory as it may."""
+        most = MAX_PARQUET_BYTES if self._settings.is_parquet else MAX_WAITING_BYTES
+        return self._backlog.memory >= most or self._backlog.nested_memory >= MAX_WAITING_BYTES
 
     def _is_probing(self) -> bool:
         """Whether what waits, or what comes next, is to have a snapshot of its own."""
         return self._backlog.is_suspect or (bool(self._arrived) and self._arrived[0].is_suspect)
 
     def _has_room(self, delivery: Delivery) -> bool:
-        """Whether a delivery joins the snapshot; batches that are here do, also if it is due."""
+        """Whether a delivery joins the snapshot; batches that are here do, also if it is due.
+
+        Not where the snapshot is a file, which then is as large as was asked for.
+        """
         if delivery.is_suspect or self._backlog.is_suspect:
             return not self._backlog
         if not self._is_due():
             return True
-        is_batch = delivery.content_type == ARROW_TYPE
-        return is_batch and self._backlog.memory < MAX_WAITING_BYTES and not self._is_enough()
+        joins = delivery.content_type == ARROW_TYPE and not self._settings.is_parquet
+        return joins and not self._is_full() and not self._is_enough()
 
     def _seconds_to_wait(self) -> float:
         if not self._backlog:
             return POLL_SECONDS
-        due = self._backlog.since + self._settings.save_after_seconds
+        due = self._backlog.since + self._settings.snapshot_seconds
         return min(POLL_SECONDS, max(0.0, due - time.monotonic()))
 
     def _save(self) -> None:

@@ -38,6 +38,12 @@ DEFAULT_FILTERS = {
 #: At most so much of a ring's block is headers where it holds a single packet.
 _BLOCK_OVERHEAD_BYTES = 256
 
+#: Rows and seconds of a Parquet file, where nothing is said about them. Longer than the last no
+#: packet waits for a file: RabbitMQ takes back after 30 minutes what is not acknowledged.
+_PARQUET_ROWS = 1_000_000
+_PARQUET_SECONDS = 60.0
+_MOST_PARQUET_SECONDS = 1200.0
+
 #: How the bodies of Arrow messages are compressed.
 Compression = Literal["lz4", "zstd", "none"]
 
@@ -250,9 +256,11 @@ PROCESSOR_OPTIONS = (
     STOP_OPTION,
     *DATASET_OPTIONS,
     Option("rotate_after_rows", "ROTATE_AFTER_ROWS", "0", rules.whole_number(0),
-           "close the CSV after this many rows and begin the next, 0: never"),
+           "close the file after this many rows and begin the next, 0: a CSV never, Parquet after "
+           "1,000,000"),
     Option("rotate_after_seconds", "ROTATE_AFTER_SECONDS", "0", rules.number(0),
-           "close the CSV after this long and begin the next, 0: never", "SECONDS"),
+           "close the file after this long and begin the next, 0: a CSV never, Parquet after 60",
+           "SECONDS"),
 )  # fmt: skip
 
 LOG_OPTION = Option("log_config", "LOG_CFG", "", rules.text_value,
@@ -436,7 +444,10 @@ class AgentSettings:
 
 @dataclass(frozen=True)
 class ProcessorSettings:
-    """When to write rows, and where."""
+    """When to write rows, and where.
+
+    A file of Parquet cannot grow: each is one snapshot, which is due when the next file would be.
+    """
 
     save_after_num: int = 100
     save_after_seconds: float = 5.0
@@ -446,6 +457,23 @@ class ProcessorSettings:
     output: Path | None = None
     rotate_after_rows: int = 0
     rotate_after_seconds: float = 0.0
+
+    @property
+    def is_parquet(self) -> bool:
+        """Whether rows are written as Parquet, not as CSV."""
+        return self.output is not None and self.output.suffix == ".parquet"
+
+    @property
+    def snapshot_rows(self) -> int:
+        """How many frames make a snapshot due."""
+        return self.rotate_after_rows or _PARQUET_ROWS if self.is_parquet else self.save_after_num
+
+    @property
+    def snapshot_seconds(self) -> float:
+        """How long frames may wait for a snapshot."""
+        if self.is_parquet:
+            return self.rotate_after_seconds or _PARQUET_SECONDS
+        return self.save_after_seconds
 
 
 @dataclass(frozen=True)
@@ -550,11 +578,22 @@ def agent_settings(values: Mapping[str, Any], payload_key: bytes | None) -> Agen
 
 
 def processor_settings(values: Mapping[str, Any]) -> ProcessorSettings:
-    """Build from the parsed values of ``PROCESSOR_OPTIONS``."""
+    """Build from the parsed values of ``PROCESSOR_OPTIONS``.
+
+    Raises:
+        UsageError: packets would wait too long for a Parquet file.
+    """
     names = ("save_after_num", "save_after_seconds", "stop_after_num", "name", "dir",
              "rotate_after_rows", "rotate_after_seconds")  # fmt: skip
     output = Path(values["output"]) if values["output"] else None
-    return ProcessorSettings(**{name: values[name] for name in names}, output=output)
+    found = ProcessorSettings(**{name: values[name] for name in names}, output=output)
+    if found.is_parquet and found.rotate_after_seconds > _MOST_PARQUET_SECONDS:
+        raise UsageError(
+            f"--rotate-after-seconds={found.rotate_after_seconds:g}: at most "
+            f"{_MOST_PARQUET_SECONDS:g} for Parquet, whose packets are not acknowledged before the "
+            "file is complete"
+        )
+    return found
 
 
 def splunk_settings(variables: Mapping[str, str]) -> SplunkSettings | None:

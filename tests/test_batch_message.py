@@ -189,7 +189,7 @@ def test_a_bomb_that_lies_about_its_size() -> None:
     refused(Message(lie, ARROW_TYPE, {}), "not an Arrow stream")
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.binary(max_size=400))
 def test_random_bytes_are_refused(body: bytes) -> None:
     refused(Message(body, ARROW_TYPE, {}), "Arrow stream")
@@ -211,7 +211,7 @@ def _long(body: bytes, place: int, value: int) -> bytes:
     return body[:place] + struct.pack("<q", (value << 55) - value) + body[place + 8 :]
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(
     st.sampled_from(_BODIES),
     st.lists(

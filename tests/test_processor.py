@@ -14,12 +14,13 @@ from network_pipeline import processor as module
 from network_pipeline.broker.consumer import Delivery
 from network_pipeline.broker.subscription import MAX_FAILURES, SUSPECT_FAILURES
 from network_pipeline.dataset import ledger_files
+from network_pipeline.dataset.parquet_recorder import ParquetRecorder
 from network_pipeline.dataset.recorder import Recorder
 from network_pipeline.errors import BrokerLost, DatasetError
 from network_pipeline.ledger import parse_dataset
 from network_pipeline.message import JSON_TYPE, Nested
 from network_pipeline.metrics import Counters
-from network_pipeline.processor import MAX_SNAPSHOT_ROWS, Processor, prefetch
+from network_pipeline.processor import MAX_SNAPSHOT_MESSAGES, Processor, prefetch
 from network_pipeline.rows import Rows
 from network_pipeline.settings import ProcessorSettings
 from tests.dataset import tmpfs
@@ -91,7 +92,7 @@ class Session:
         values = {"output": directory / "rows.csv", "save_after_seconds": 0.1, **options}
         settings = ProcessorSettings(**values)
         self.counters = Counters("received", "written", "duplicate", "rejected")
-        self.recorder = Recorder(settings)
+        self.recorder = (ParquetRecorder if settings.is_parquet else Recorder)(settings)
         self.snapshots: list[int] = []
         self._append = self.recorder.append
         self.recorder.append = self._noted  # type: ignore[method-assign]
@@ -211,7 +212,7 @@ def test_large_bodies_do_not_wait_for_the_number(
 @pytest.mark.parametrize(("save_after_num", "expected"), [(1, 2), (100, 200), (10**6, 65_534)])
 def test_two_snapshots_are_prefetched(save_after_num: int, expected: int) -> None:
     assert prefetch(ProcessorSettings(save_after_num=save_after_num)) == expected
-    assert 2 * MAX_SNAPSHOT_ROWS < 2**16
+    assert 2 * MAX_SNAPSHOT_MESSAGES < 2**16
 
 
 def test_nothing_is_acknowledged_before_it_is_in_the_file(tmp_path: Path, path: Path) -> None:

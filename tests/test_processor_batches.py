@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
-from network_pipeline import batch_message
+from network_pipeline import batch_message, settings
 from network_pipeline import processor as module
 from network_pipeline.broker.consumer import Delivery
 from network_pipeline.dataset import csv_text
 from network_pipeline.decode.columnar import decode_batch
 from network_pipeline.decode.nested import decode
+from network_pipeline.errors import UsageError
 from network_pipeline.frames import Frame
 from network_pipeline.message import encode
+from network_pipeline.processor import prefetch
 from tests.decode.batches import SESSION, SOURCE, batch_of, decoded
 from tests.decode.samples import all_samples
 from tests.test_processor import Queue, Session, numbers
@@ -182,3 +185,43 @@ def test_the_memory_of_batches_is_bounded(tmp_path: Path, monkeypatch: pytest.Mo
     session.queue.events["receive", 2] = session.queue.stop.set
     session.run()
     assert session.snapshots == [1] * 5
+
+
+def test_a_parquet_file_holds_whole_messages_up_to_its_rows_and_none_waits_for_csv_options(
+    tmp_path: Path,
+) -> None:
+    deliveries = [single(1), batch(2, 60), batch(61, 70), single(71), batch(72, 80)]
+    output = tmp_path / "rows.parquet"
+    session = Session(
+        tmp_path, queue(deliveries), output=output, save_after_num=1, rotate_after_rows=60
+    )
+    session.run()
+    assert session.counts() == (80, 80, 0, 0)
+    files = {path: pq.read_table(path)["frame_number"].to_pylist() for path in datasets(tmp_path)}
+    assert sorted(files.values()) == [list(range(1, 61)), list(range(61, 81))]
+
+
+def test_parquet_waits_for_no_more_memory_than_it_may(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deliveries = [batch(1, 20), batch(21, 40), single(41), single(42), single(43)]
+    sizes = [len(each.body) for each in deliveries[2:]]
+    monkeypatch.setattr(module, "MAX_WAITING_BYTES", sizes[0] + sizes[1])
+    session = Session(tmp_path, queue(deliveries), output=tmp_path / "rows.parquet")
+    session.run()
+    assert session.snapshots == [4, 1]
+    session = Session(tmp_path, queue(deliveries[:2]), output=tmp_path / "more.parquet")
+    monkeypatch.setattr(module, "MAX_PARQUET_BYTES", 1)
+    session.run()
+    assert session.snapshots == [1, 1]
+
+
+def test_packets_do_not_wait_for_a_parquet_file_longer_than_a_broker_does() -> None:
+    values = {option.name: option.value(None, {}) for option in settings.PROCESSOR_OPTIONS}
+    values |= {"output": "x.parquet", "rotate_after_seconds": 1201.0}
+    with pytest.raises(UsageError, match=r"^--rotate-after-seconds=1201: at most 1200"):
+        settings.processor_settings(values)
+    made = settings.processor_settings({**values, "rotate_after_seconds": 0.0})
+    assert (made.snapshot_rows, made.snapshot_seconds, prefetch(made)) == (1_000_000, 60.0, 65_534)
+    made = settings.processor_settings({**values, "output": "x.csv"})
+    assert (made.snapshot_rows, made.snapshot_seconds, prefetch(made)) == (100, 5.0, 200)

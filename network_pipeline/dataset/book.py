@@ -23,6 +23,7 @@ import numpy as np
 
 from network_pipeline import ledger
 from network_pipeline.dataset import ledger_files
+from network_pipeline.dataset.writers import errors_of
 from network_pipeline.errors import DatasetError
 from network_pipeline.ledger import AgentLedger, DatasetLedger, LedgerError, SessionLedger
 from network_pipeline.range_sets import LARGEST, Numbers, RangeSet
@@ -94,8 +95,10 @@ class Book:
         self._unnamed_rejected = 0
         self._due_at = 0.0
 
-    def open(self, dataset: Path) -> None:
+    def open(self, dataset: Path, *, is_new: bool = False) -> None:
         """Begin with a file that is locked and whose half last line is cut off, or with none.
+
+        The rows of a file that ``is_new`` are still to be noted.
 
         Raises:
             DatasetError: it cannot be read.
@@ -105,7 +108,7 @@ class Book:
         self._dataset = dataset.name.removesuffix(".part")
         self._sessions, self._unnamed_rejected, self._due_at = {}, 0, 0.0
         self.has_changed = False
-        if dataset.exists():
+        if not is_new and dataset.exists():
             self._begin(self._read(self.path), dataset)
         self._unnamed_rejected += unnamed
         self.has_changed |= unnamed > 0
@@ -235,6 +238,9 @@ class Book:
         return False
 
     def _read_rows(self, dataset: Path, offset: int) -> bool:
+        with errors_of(dataset):
+            if offset and offset == dataset.stat().st_size:
+                return True
         # Polars, which it takes, is slow to import, and most files are new.
         from network_pipeline.dataset.identities import IdentityReader  # noqa: PLC0415
 

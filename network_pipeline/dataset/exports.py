@@ -1,12 +1,13 @@
 """Whole dataset files from record batches: CSV, Parquet, JSON lines.
 
 A file appears under its name when it is complete and on disk: until then it is a hidden file beside
-it, which goes away where the work fails. The same rows always give the same bytes, however they are
-batched.
+it, locked, which goes away where the work fails. The same rows always give the same bytes, however
+they are batched.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import secrets
 from collections.abc import Mapping, Set
@@ -81,27 +82,31 @@ class Export:
     """A dataset file in the making, as a context manager: kept on success, gone on an error.
 
     ``facts`` are texts about where the rows come from; a format that can keeps them, as they are at
-    the end.
+    the end. ``size`` is that of the complete file in bytes. ``part`` is what the file is called
+    until it is complete: something hidden, if not said otherwise.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
+    def __init__(self, path: Path, layout: Layout, part: Path | None = None) -> None:
         self.path = path
         self.layout = layout
-        self.rows = 0
+        self.rows = self.size = 0
         self.facts = {"schema": layout.version}
         # Of several at once, on one machine or many, each has its own.
-        self._hidden = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
+        hidden = f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part"
+        self._part = part or path.with_name(hidden)
         self._file: IO[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Create the hidden file, with mode 0600.
+        """Create the part, with mode 0600.
 
         Raises:
             DatasetError: it cannot be created.
+            FileTaken: it is there already.
         """
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         with errors_of(self.path):
-            self._file = os.fdopen(os.open(self._hidden, flags, 0o600), "wb")
+            self._file = os.fdopen(os.open(self._part, flags, 0o600), "wb")
+            fcntl.flock(self._file, fcntl.LOCK_EX)
             self._begin(self._file)
         return self
 
@@ -128,15 +133,21 @@ class Export:
                 with errors_of(self.path):
                     self._complete(self._file)
         finally:
-            self._file.close()
-            self._hidden.unlink(missing_ok=True)
+            self._part.unlink(missing_ok=True)
+            with suppress(OSError):  # of what could not be written
+                self._file.close()
 
     def _complete(self, file: IO[bytes]) -> None:
         self._end()
         file.flush()
         os.fsync(file.fileno())
-        self._hidden.rename(self.path)
-        sync_directory(self.path.parent)
+        self.size = file.tell()
+        self._part.rename(self.path)
+        try:
+            sync_directory(self.path.parent)
+        except OSError:
+            self.path.unlink(missing_ok=True)
+            raise
 
     def _begin(self, file: IO[bytes]) -> None:
         """Write what comes before the rows."""
@@ -178,24 +189,12 @@ class ParquetExport(Export):
     are for columns that have a use for them: they cost half as much as all the rest.
     """
 
-    def __init__(self, path: Path, layout: Layout) -> None:
-        super().__init__(path, layout)
+    def __init__(self, path: Path, layout: Layout, part: Path | None = None) -> None:
+        super().__init__(path, layout, part)
         self._schema = _plain_schema(layout.schema, layout.steady)
         self._writer: Any = None
         self._waiting: list[pa.RecordBatch] = []
         self._waiting_rows = 0
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is not None:
-            # It would try to end the file when it is collected, and complain that it is closed.
-            with suppress(OSError, pa.ArrowException):
-                self._writer.close()
-        super().__exit__(kind, error, trace)
 
     def _begin(self, file: IO[bytes]) -> None:
         self._writer = pq.ParquetWriter(
@@ -213,6 +212,17 @@ class ParquetExport(Export):
         self._waiting_rows += batch.num_rows
         if self._waiting_rows >= GROUP_ROWS or len(self._waiting) >= _MOST_WAITING:
             self._write_groups(GROUP_ROWS)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            super().__exit__(kind, error, trace)
+        finally:
+            self._writer.is_open = False  # else it writes a footer when it is collected
 
     def _end(self) -> None:
         self._write_groups(1)

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import time
 from collections.abc import Iterator, Sequence
 from itertools import groupby
@@ -28,8 +27,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from network_pipeline.dataset import csv_text, flatten, ledger_files
+from network_pipeline.dataset import csv_text, ledger_files
 from network_pipeline.dataset.book import Book, read_frames
+from network_pipeline.dataset.series import PART, Series
 from network_pipeline.dataset.writers import (
     HEADER,
     CsvWriter,
@@ -45,15 +45,10 @@ from network_pipeline.settings import ProcessorSettings
 
 logger = logging.getLogger(__name__)
 
-_PART = ".part"
-
 #: Newest files of the same name whose ledgers are read at the start: what was delivered but not
 #: acknowledged is in them. Of the last few the rows are read that the ledger does not know.
 _EARLIER_LEDGERS = 256
 _EARLIER_FILES = 8
-
-_STAMP = "%Y-%m-%d-%H-%M-%S"
-_STAMP_PATTERN = r"\d{4}(-\d\d){5}(-\d+)?"
 
 
 class Recorder:
@@ -69,16 +64,19 @@ class Recorder:
         self.book = Book()
         self._earlier: list[Path] = []
         self._settings = settings
-        self._rotates = bool(settings.rotate_after_rows or settings.rotate_after_seconds)
+        self._rotates = bool(
+            settings.is_parquet or settings.rotate_after_rows or settings.rotate_after_seconds
+        )
         output = settings.output
-        self._dir = output.parent if output else settings.dir
-        self._name = output.stem if output else settings.name
-        self._suffix = output.suffix if output else ".csv"
+        self._series = (
+            Series(output.parent, output.stem, output.suffix)
+            if output
+            else Series(settings.dir, settings.name, ".csv")
+        )
         self._fixed = output if output and not self._rotates else None
         self._writer: Writer | None = None
         self._rows_in_file = self._size = 0
         self._began = 0.0
-        self._stamp, self._claims = "", 0
 
     def check(self) -> str:
         """Return where rows would go, after checking that they can; creates nothing.
@@ -87,14 +85,9 @@ class Recorder:
             UsageError: the directory is missing or not writable, or the path is no file.
             DatasetError: the file holds something else, or another processor writes it.
         """
-        if "/" in self._name:
-            raise UsageError(f"DS_NAME={self._name}: must be a name without '/'")
-        if not os.path.isdir(self._dir):
-            raise UsageError(f"{self._dir}: no such directory")
-        if not os.access(self._dir, os.W_OK | os.X_OK, effective_ids=True):
-            raise UsageError(f"{self._dir}: no permission to create files there")
+        self._series.check()
         if self._fixed is None:
-            return str(self._dir / f"{self._name}-YYYY-mm-dd-HH-MM-SS{self._suffix}")
+            return str(self._series)
         if os.path.isdir(self._fixed):
             raise UsageError(f"{self._fixed}: a directory; OUTPUT_CSV must name a file")
         CsvWriter(self._fixed).check()
@@ -110,9 +103,9 @@ class Recorder:
         self.check()
         if self._rotates:
             self._finish_left_over()
-            logger.info("writing to %s", self._dir / f"{self._name}-*{self._suffix}")
+            logger.info("writing to %s", self._series)
         if self._fixed is None:
-            self._earlier = self._series()[-_EARLIER_LEDGERS:]
+            self._earlier = self._series.files()[-_EARLIER_LEDGERS:]
         if not self._rotates:
             self._begin()
 
@@ -219,8 +212,8 @@ class Recorder:
 
     def _claim(self) -> Writer:
         while True:
-            final = self._dir / (self._next_name() + self._suffix)
-            part = Path(f"{final}{_PART}")
+            final = self._series.next()
+            part = Path(f"{final}{PART}")
             path, other = (part, final) if self._rotates else (final, part)
             writer = CsvWriter(path, new=True)
             try:
@@ -243,19 +236,11 @@ class Recorder:
     def _begin_ledger(self) -> None:
         """Begin a ledger whose dataset never comes: for what is known before the first rows."""
         while True:
-            path = self._dir / (self._next_name() + self._suffix)
-            paths = (path, Path(f"{path}{_PART}"), ledger_files.path_of(path))
+            path = self._series.next()
+            paths = (path, Path(f"{path}{PART}"), ledger_files.path_of(path))
             if not any(map(os.path.lexists, paths)):
                 self.book.open(path)
                 return
-
-    def _next_name(self) -> str:
-        # Never a stamp before the last one: after the end of daylight saving time an hour's names
-        # would come back.
-        stamp = max(time.strftime(_STAMP), self._stamp)
-        self._claims = self._claims + 1 if stamp == self._stamp else 0
-        self._stamp = stamp
-        return f"{self._name}-{stamp}" + (f"-{self._claims}" if self._claims else "")
 
     def _finish(self) -> None:
         assert self._writer
@@ -264,18 +249,11 @@ class Recorder:
         self._writer = None
         self._size = 0
         self.book.close()
-        _sync(self._dir)
+        _sync(self._series.directory)
 
     def _finish_left_over(self) -> None:
-        for path in self._series(_PART):
+        for path in self._series.files(PART):
             _finish_left_over(CsvWriter(path))
-
-    def _series(self, ending: str = "") -> list[Path]:
-        """Return the files that have the name and a time, oldest first."""
-        pattern = f"{re.escape(self._name)}-{_STAMP_PATTERN}{re.escape(self._suffix + ending)}"
-        with errors_of(self._dir):
-            found = sorted(os.listdir(self._dir))
-        return [self._dir / name for name in found if re.fullmatch(pattern, name)]
 
 
 def _first(pieces: Sequence[Rows], most_rows: int | None) -> Iterator[Rows]:
@@ -295,6 +273,9 @@ def _lines(pieces: Sequence[Rows]) -> bytes:
     texts: list[bytes | memoryview] = []
     for kind, group in groupby(pieces, type):
         if kind is dict:
+            # Pandas, which it takes, is slow to import, and most messages are batches.
+            from network_pipeline.dataset import flatten  # noqa: PLC0415
+
             texts.append(flatten.lines(list(group)))
         else:
             # Few large batches make the same text as many small ones, in less time.
@@ -306,7 +287,7 @@ def _lines(pieces: Sequence[Rows]) -> bytes:
 def _rename(writer: Writer) -> Path:
     """Give the writer's file its final name; remove it where it has no rows."""
     part = writer.path
-    final = part.with_name(part.name.removesuffix(_PART))
+    final = part.with_name(part.name.removesuffix(PART))
     with errors_of(part):
         if not os.path.lexists(part):
             logger.warning("%s is gone", part)

@@ -1,4 +1,4 @@
-"""packets-redis and packets-rabbitmq: from a queue of packets to a CSV.
+"""packets-redis and packets-rabbitmq: from a queue of packets to a CSV, or to Parquet files.
 
 One function: the commands differ by their default broker, and a URL of either kind works in both.
 """
@@ -16,6 +16,7 @@ from network_pipeline.scripts import cli, watch
 
 if TYPE_CHECKING:
     from network_pipeline.broker.consumer import Consumer
+    from network_pipeline.dataset.recorder import Recorder
     from network_pipeline.metrics import Counters, Histogram
 
 _EXAMPLES = """\
@@ -24,6 +25,9 @@ examples:
   OUTPUT_CSV=/srv/traffic.csv {name}     appends to that file, today and tomorrow
   {name} --dir /srv/packets --rotate-after-seconds 3600
                                          a finished file every hour, for a job that collects them
+  {name} --output /srv/packets/traffic.parquet
+                                         traffic-YYYY-mm-dd-HH-MM-SS.parquet, a file for every
+                                         snapshot, of a minute if nothing else is said
   {name} --save-after-num 10000 --stop-after-num 50000
   {name} --check                         is everything right? start nothing
 
@@ -37,7 +41,6 @@ each with a file of its own. Ctrl-C saves what has arrived, and ends it in good 
 def _run(values: cli.Values) -> None:
     from network_pipeline.broker import durability  # noqa: PLC0415
     from network_pipeline.broker.consumer import Consumer  # noqa: PLC0415
-    from network_pipeline.dataset.recorder import Recorder  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
     from network_pipeline.processor import Processor, prefetch  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
@@ -47,7 +50,7 @@ def _run(values: cli.Values) -> None:
     counters = Counters("received", "written", "duplicate", "rejected")
     broker = settings.broker_settings(values)
     consumer = Consumer(broker, prefetch=prefetch(processing))
-    recorder = Recorder(processing)
+    recorder = _recorder(processing)
     try:
         consumer.start()
         durability.warn(broker)
@@ -60,6 +63,16 @@ def _run(values: cli.Values) -> None:
     finally:
         consumer.stop()
         recorder.close()
+
+
+def _recorder(processing: settings.ProcessorSettings) -> Recorder:
+    if processing.is_parquet:
+        from network_pipeline.dataset.parquet_recorder import ParquetRecorder  # noqa: PLC0415
+
+        return ParquetRecorder(processing)
+    from network_pipeline.dataset.recorder import Recorder  # noqa: PLC0415
+
+    return Recorder(processing)
 
 
 def _reading(
@@ -77,10 +90,9 @@ def _reading(
 
 def _check(values: cli.Values) -> list[str]:
     from network_pipeline.broker import durability, topology  # noqa: PLC0415
-    from network_pipeline.dataset.recorder import Recorder  # noqa: PLC0415
 
     broker = settings.broker_settings(values)
-    target = Recorder(settings.processor_settings(values)).check()
+    target = _recorder(settings.processor_settings(values)).check()
     topology.check(broker)
     durability.warn(broker)
     return [f"file {target}", f"broker {broker.safe_url}"]
@@ -92,7 +104,7 @@ def _command(name: str, url: str) -> Callable[[], int]:
         return cli.execute(
             cli.Command(
                 name=name,
-                summary="Turn the packets of a queue into the rows of a CSV.",
+                summary="Turn the packets of a queue into the rows of a CSV, or of Parquet files.",
                 options=(
                     *settings.PROCESSOR_OPTIONS,
                     replace(broker, default=url),

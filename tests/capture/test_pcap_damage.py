@@ -161,7 +161,7 @@ def _mutated(draw: st.DrawFn) -> bytes:
     return bytes(data)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(data=_mutated(), packed=st.booleans(), batch_frames=st.sampled_from([1, 3, 100]))
 def test_mutated_files_give_batches_then_at_most_one_error(
     data: bytes, packed: bool, batch_frames: int, tmp_path_factory: pytest.TempPathFactory
@@ -179,7 +179,7 @@ def test_mutated_files_give_batches_then_at_most_one_error(
     assert str(damage_again) == str(damage)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(
     name=st.sampled_from(["gzip", "zstd", "xz"]),
     places=st.lists(st.tuples(st.integers(0, 2**16), st.integers(1, 255)), min_size=1, max_size=3),

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from network_pipeline.dataset import ledger_files
+from network_pipeline.dataset import ledger_files, series
 from network_pipeline.dataset import recorder as module
 from network_pipeline.dataset.recorder import Recorder
 from network_pipeline.dataset.writers import HEADER, CsvWriter
@@ -42,6 +42,7 @@ class Clock(SimpleNamespace):
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
     monkeypatch.setattr(module, "time", clock)
+    monkeypatch.setattr(series, "time", clock)
     return clock
 
 

@@ -58,7 +58,6 @@ def test_shared_captures() -> None:
     assert count > 10_000
 
 
-@settings(deadline=None)
 @given(
     st.lists(
         st.builds(
@@ -90,7 +89,7 @@ def _mutated(draw: st.DrawFn) -> Frame:
     return Frame(1, 0, None, wire_len, sample.link_type, bytes(mutated[:size]))
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=1_000)
 @given(st.lists(_mutated(), min_size=1, max_size=8))
 def test_mutated_frames(frames: list[Frame]) -> None:
     assert batches.differences(frames, batches.decoded(frames)) == []

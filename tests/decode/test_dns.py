@@ -7,7 +7,7 @@ from collections import Counter
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from network_pipeline.decode import dns, dns_reader
@@ -240,7 +240,6 @@ def test_a_cut_header_is_no_message() -> None:
     assert dns.parse(bytes(12)) is not None
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=200), st.integers(0, 5), st.integers(0, 5))
 def test_any_bytes_are_read(body: bytes, qdcount: int, ancount: int) -> None:
     found = _read(_message(body, qdcount=qdcount, ancount=ancount))

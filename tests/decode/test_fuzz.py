@@ -27,7 +27,6 @@ def _check(frame: Frame) -> None:
     assert nested.get("raw", {}).get("len", 0) == len(payload)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=300), _LINK_TYPES, _TIMES, st.integers(0, 2**32 - 1), st.text())
 def test_random_bytes(
     data: bytes, link_type: LinkType, time_ns: int, wire_len: int, interface: str
@@ -35,7 +34,7 @@ def test_random_bytes(
     _check(Frame(1, time_ns, interface, wire_len, link_type, data))
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=2_000)
 @given(st.data())
 def test_mutated_frames(data: st.DataObject) -> None:
     sample = data.draw(st.sampled_from(_SAMPLES))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from network_pipeline.decode import options
@@ -50,7 +50,6 @@ def test_options(data: str, expected: dict[str, Any]) -> None:
     assert options.parse(bytes.fromhex(data)) == NOTHING._replace(**expected)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=64))
 def test_any_bytes_are_read(data: bytes) -> None:
     found = options.parse(data)
@@ -58,7 +57,6 @@ def test_any_bytes_are_read(data: bytes) -> None:
     assert (found.tsval is None) == (found.tsecr is None)
 
 
-@settings(deadline=None)
 @given(st.binary(max_size=40))
 def test_what_is_cut_off_never_changes_what_was_read(data: bytes) -> None:
     whole = options.parse(data)
