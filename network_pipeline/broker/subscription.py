@@ -66,6 +66,7 @@ class Subscription:
         self.link = link
         self.name = name
         self._prefetch = self._window = prefetch
+        self._is_narrow = False
         self._queue = ""
         self._tags = count(1)
         self._tag = name
@@ -82,7 +83,8 @@ class Subscription:
             One of FAILURES: the broker says no, or the connection broke.
         """
         self._queue = queue
-        self._consume(1 if self.link.is_amqp else self._prefetch)
+        self._is_narrow = self.link.is_amqp
+        self._consume(1 if self._is_narrow else self._prefetch)
 
     def _consume(self, window: int) -> None:
         """Have at most ``window`` messages unacknowledged from now on."""
@@ -108,15 +110,16 @@ class Subscription:
 
     def _adapt(self) -> None:
         """Narrow the window for suspects; widen it once nothing is in flight but what came now."""
-        window = self._window
+        is_narrow = self._is_narrow
         if any(each.is_suspect for each in self._inbox):
-            window = 1
+            is_narrow = True
         elif len(self._unsettled) == 1:
-            window = max(1, self._prefetch - 1)
-        if window != self._window:
+            is_narrow = self._prefetch == 1
+        if is_narrow != self._is_narrow:
+            self._is_narrow = is_narrow
             self.link.channel.basic_cancel(self._tag)
             self._tag = f"{self.name}-{next(self._tags)}"
-            self._consume(window)
+            self._consume(1 if is_narrow else self._prefetch - 1)
 
     def take(self) -> list[Delivery]:
         """Empty the inbox."""
