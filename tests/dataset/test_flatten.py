@@ -87,7 +87,7 @@ def test_layers_of_a_batch_do_not_mix() -> None:
     assert table[chosen].to_numpy().tolist() == [[1, pd.NA, pd.NA, 53], [2, 80, 9, pd.NA]]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.data())
 def test_any_batch_agrees_with_a_look_up(data: st.DataObject) -> None:
     identity = {"source", "session", "frame_number"}
