@@ -11,7 +11,7 @@ their own, or behind TLS (``DASK_DISTRIBUTED__COMM__...``, dask's own settings).
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple, TypeVar, cast
@@ -20,6 +20,8 @@ from network_pipeline.errors import NetworkPipelineError, UsageError
 
 Unit = TypeVar("Unit")
 Result = TypeVar("Result")
+
+_PACKAGE = "network_pipeline"
 
 #: How long a scheduler has to answer.
 _CONNECT_SECONDS = 10
@@ -86,11 +88,26 @@ def _client(address: str) -> Iterator[Any]:
         reason = str(error).strip().partition("\n")[0]
         raise NetworkPipelineError(f"no dask scheduler answers at {address}: {reason}") from None
     try:
-        if not client.scheduler_info()["workers"]:
-            _log.warning("the scheduler at %s has no workers yet: the work waits for them", address)
+        _check(client.get_versions(packages=[_PACKAGE]), address)
         yield client
     finally:
         client.close(timeout=_CONNECT_SECONDS)
+
+
+def _check(versions: Mapping[str, Any], address: str) -> None:
+    """See that scheduler and workers have what this process has: work is done by their code."""
+    ours = versions["client"]["packages"][_PACKAGE]
+    if not versions["workers"]:
+        _log.warning("the scheduler at %s has no workers yet: the work waits for them", address)
+    for name, told in {
+        f"scheduler {address}": versions["scheduler"],
+        **versions["workers"],
+    }.items():
+        if (theirs := told["packages"][_PACKAGE]) != ours:
+            raise NetworkPipelineError(
+                f"{name}: has network-pipeline {theirs or 'not at all'}, and this command {ours}: "
+                "install the same everywhere"
+            )
 
 
 def _result(future: Any, address: str) -> Any:
@@ -102,9 +119,5 @@ def _result(future: Any, address: str) -> Any:
     except KilledWorker as error:
         died = f"{error.allowed_failures + 1} workers died at it"
         return Failed(NetworkPipelineError(died))
-    except ImportError as error:
-        raise NetworkPipelineError(
-            f"a worker of {address} lacks what this command has: {error}"
-        ) from None
     except (CancelledError, CommClosedError) as error:
         raise NetworkPipelineError(f"lost the dask scheduler at {address}: {error}") from None

@@ -13,6 +13,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from network_pipeline import cluster as cluster_module
 from network_pipeline import places
 from network_pipeline.cluster import results
 from network_pipeline.convert import COUNTED, Plan
@@ -191,6 +192,22 @@ def test_no_scheduler_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("network_pipeline.cluster._CONNECT_SECONDS", 0.3)
     with pytest.raises(NetworkPipelineError, match="no dask scheduler answers at tcp://"):
         packets(["x.pcap"], f"{tmp_path}/packets/", "tcp://127.0.0.1:1")
+
+
+@pytest.mark.parametrize("version", [None, "0.0.9"])
+def test_a_worker_with_another_version_is_named(version: str | None) -> None:
+    told = {name: {"packages": {"network_pipeline": name}} for name in ("1.0", version)}
+    versions = {
+        "client": told["1.0"],
+        "scheduler": told["1.0"],
+        "workers": {"tcp://w:1": told[version]},
+    }
+    with pytest.raises(NetworkPipelineError) as raised:
+        cluster_module._check(versions, "tcp://s:1")
+    assert str(raised.value) == (
+        f"tcp://w:1: has network-pipeline {version or 'not at all'}, and this command 1.0: "
+        "install the same everywhere"
+    )
 
 
 def test_the_command(tmp_path: Path, inputs: list[str], cluster: str) -> None:

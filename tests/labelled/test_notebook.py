@@ -23,7 +23,7 @@ def commands(tmp_path: Path) -> Path:
     entry_points = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
     directory = tmp_path / "bin"
     directory.mkdir()
-    for name in ("packets-pcap", "prepare-dataset", "audit-dataset"):
+    for name in ("packets-pcap", "packets-flows", "prepare-dataset", "audit-dataset"):
         module, function = entry_points[name].split(":")
         script = directory / name
         script.write_text(
