@@ -53,7 +53,7 @@ AMOUNTS = {
     "captured_bytes": "Bytes on the wire of the frames that were captured, without those that the "
     "kernel dropped or that were not sampled.",
     "kernel_freezes": "How often a ring was full.",
-    "worker_restarts": "Workers that died or left and have a successor.",
+    "worker_restarts": "Workers that died and have a successor.",
 }
 
 #: What goes up and down, by name.

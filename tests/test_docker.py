@@ -10,6 +10,7 @@ import fnmatch
 import re
 import shutil
 import subprocess
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ import pytest
 import yaml
 
 from network_pipeline import rules, settings
+from network_pipeline.scripts import agent
+from network_pipeline.supervisor import END_SECONDS, STUCK_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -123,8 +126,48 @@ def test_redis_keeps_what_it_holds() -> None:
 def test_prometheus_reads_what_the_services_serve() -> None:
     served = {service(file, name)["environment"]["METRICS_PORT"]: name for file, name in OURS}
     read = re.findall(r"- 127.0.0.1:(\d+)  # (\S+)", (MONITORING / "prometheus.yml").read_text())
-    assert {int(port): name for port, name in read} == served
+    assert {int(port): name for port, name in read} == {**served, 9106: "network-agent"}
     assert "127.0.0.1:9105:9105" in service("pipeline", "packets-redis")["ports"]
+
+
+def test_the_daemon_set_of_the_docs_is_one_that_runs() -> None:
+    """Kubernetes is not here; what can be judged is that the agent and the image fit it."""
+    page = (ROOT / "docs" / "agent.rst").read_text()
+    block = re.search(r"^\.\. code-block:: yaml\n\n((?:    .*\n|\n)+)", page, re.MULTILINE)
+    assert block
+    found = yaml.safe_load(textwrap.dedent(block[1]))
+    assert (found["apiVersion"], found["kind"]) == ("apps/v1", "DaemonSet")
+    template = found["spec"]["template"]
+    assert found["spec"]["selector"]["matchLabels"] == template["metadata"]["labels"]
+    pod = template["spec"]
+    assert pod["hostNetwork"] is True
+    assert pod["terminationGracePeriodSeconds"] > END_SECONDS
+    [container] = pod["containers"]
+    assert container["command"] == ["network-agent"]
+    names = {variable["name"] for variable in container["env"]}
+    known = {option.variable: option for option in agent.OPTIONS}
+    assert names == {"FORWARD_BROKER_URL", "METRICS_ADDRESS"} <= set(known)
+    flags = {option.flag: option for option in agent.OPTIONS}
+    given = dict(zip(container["args"][::2], container["args"][1::2], strict=True))
+    for flag, value in given.items():
+        flags[flag].value(value, {})
+    assert pod["securityContext"]["runAsUser"] == 10001  # as in the image
+    security = container["securityContext"]
+    assert security["capabilities"] == {"drop": ["ALL"], "add": ["NET_RAW"]}
+    # The capability comes from the file that is run.
+    assert "allowPrivilegeEscalation" not in security
+    port = int(given["--metrics-port"])
+    annotations = template["metadata"]["annotations"]
+    assert annotations["prometheus.io/port"] == str(port)
+    assert annotations["prometheus.io/path"] == "/metrics"
+    for probe in ("livenessProbe", "readinessProbe"):
+        assert container[probe]["httpGet"] == {"path": "/healthz", "port": port}
+    liveness = container["livenessProbe"]
+    # A stuck worker is the supervisor's to end, before the pod is.
+    assert liveness["periodSeconds"] * liveness["failureThreshold"] > STUCK_SECONDS + 10
+    mounts = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+    assert set(mounts) == {volume["name"] for volume in pod["volumes"]}
+    assert given["--spool-dir"].startswith(mounts["spool"] + "/")
 
 
 def test_monitoring_is_made_of_files_that_exist_and_open_on_this_host_only() -> None:

@@ -132,6 +132,8 @@ def test_every_metric_of_the_dashboard_exists() -> None:
     }
     known = {f"{name}_frames_total" for name in exposition.FRAMES} | set(exposition.GAUGES)
     known |= {f"{name}_total" for name in exposition.AMOUNTS}
-    known |= {f"{name}_{part}" for name in exposition.HISTOGRAMS for part in ("bucket", "sum")}
+    known |= {
+        f"{name}_{part}" for name in exposition.HISTOGRAMS for part in ("bucket", "sum", "count")
+    }
     assert asked <= known
     assert asked >= {f"{name}_frames_total" for name in ("captured", "shed", "written")}

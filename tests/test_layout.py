@@ -15,6 +15,7 @@ LAYERS = (
     ("scripts",),
     ("demo",),
     ("supervisor",),
+    ("agent_table",),
     ("agent_metrics",),
     ("watcher",),
     ("worker", "seat"),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from network_pipeline import settings
+from network_pipeline.errors import UsageError
 from network_pipeline.scripts import cli, publishing
 
 if TYPE_CHECKING:
@@ -41,6 +43,8 @@ examples:
   sudo network-agent --device eth0 --filter-file web.bpf --workers 2
   sudo network-agent --device eth0 --sample 1/10   one flow in ten, with all its packets
   network-agent --device eth0 --check              is everything right? start nothing
+  sudo network-agent --device eth0 --metrics-port 9106
+  network-agent --metrics-port 9106 --status       a table of the workers of that one
 
 A flow is captured by one worker. Workers that die are started again. SIGHUP reads the filter file
 again, and loses no packet. SIGTERM and Ctrl-C end it in good order. It needs root or CAP_NET_RAW
@@ -58,6 +62,7 @@ def main() -> int:
             options=OPTIONS,
             run=_run,
             check=_check,
+            status=_status,
             examples=_EXAMPLES,
         )
     )
@@ -109,14 +114,20 @@ def _watchers(values: cli.Values, seats: Sequence[Seat]) -> Sequence[Watcher]:
     """Return what shows how the workers do. A port is taken now: a low one needs root."""
     from network_pipeline.watcher import Lines  # noqa: PLC0415
 
-    lines = Lines(seats)
-    if values["metrics_port"] is None:
-        return (lines,)
-    from network_pipeline.agent_metrics import Metrics  # noqa: PLC0415
+    found: list[Watcher] = []
+    if sys.stderr.isatty():
+        from network_pipeline.agent_table import LiveTable  # noqa: PLC0415
 
-    metrics = Metrics((values["metrics_address"], values["metrics_port"]), seats)
-    metrics.listen()
-    return (lines, metrics)
+        found.append(LiveTable(seats))
+    else:
+        found.append(Lines(seats))
+    if values["metrics_port"] is not None:
+        from network_pipeline.agent_metrics import Metrics  # noqa: PLC0415
+
+        metrics = Metrics((values["metrics_address"], values["metrics_port"]), seats)
+        metrics.listen()
+        found.append(metrics)
+    return found
 
 
 def _filters(
@@ -155,6 +166,17 @@ def _give_privileges_up() -> None:
     elif left := privileges.drop_capabilities():
         _log.warning("%d threads of libraries keep a capability; none with root, or with "
                      "OPENBLAS_NUM_THREADS=1", left)  # fmt: skip
+
+
+def _status(values: cli.Values) -> None:
+    if values["metrics_port"] is None:
+        raise UsageError(
+            "--status asks an agent for its metrics: start the agent with --metrics-port N, and "
+            "give --status the same"
+        )
+    from network_pipeline.agent_table import print_status  # noqa: PLC0415
+
+    print_status((values["metrics_address"], values["metrics_port"]))
 
 
 def _check(values: cli.Values) -> list[str]:

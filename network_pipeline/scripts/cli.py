@@ -38,7 +38,8 @@ _log = logging.getLogger(__name__)
 class Command:
     """One command of the suite.
 
-    ``check`` names what it validated, a line each; ``--check`` is offered where it is given.
+    ``check`` names what it validated, a line each; ``--check`` is offered where it is given, and
+    ``--status`` where ``status`` is, which prints how the running one does.
     ``files`` says what files the command takes, where it takes some: their names are the value
     ``files``.
     """
@@ -48,6 +49,7 @@ class Command:
     options: tuple[settings.Option, ...]
     run: Callable[[Values], None]
     check: Callable[[Values], Sequence[str]] | None = None
+    status: Callable[[Values], None] | None = None
     examples: str = ""
     files: str = ""
 
@@ -87,6 +89,8 @@ def _run(command: Command, given: argparse.Namespace) -> None:
         if command.check and given.check:
             for line in command.check(values):
                 print(f"ok  {line}")
+        elif command.status and given.status:
+            command.status(values)
         else:
             command.run(values)
 
@@ -124,6 +128,10 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
     if command.check:
         parser.add_argument(
             "--check", action="store_true", help="validate everything, start nothing, and say so"
+        )
+    if command.status:
+        parser.add_argument(
+            "--status", action="store_true", help="print how the one that runs does, start nothing"
         )
     add_common_flags(parser)
     return parser
