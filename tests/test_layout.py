@@ -22,6 +22,7 @@ LAYERS = (
     (
         "agent",
         "convert",
+        "crew",
         "processor",
         "privileges",
         "traffic",
