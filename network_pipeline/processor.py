@@ -14,7 +14,8 @@ The algorithm that loses nothing:
    later. Meanwhile nothing is received, and the broker sends no more than the prefetch allows.
 5. When the connection breaks, what was not acknowledged is void: the broker delivers it again, here
    or elsewhere. So all that waits is dropped. Rows that were written but not yet acknowledged come
-   again and are recognised as duplicates.
+   again and are recognised as duplicates; what another worker of a crew wrote and was killed before
+   it could acknowledge it, by that one's files.
 
 6. A message that was delivered several times in vain may be what ended its processors: it gets a
    snapshot of its own, after all that arrived before it is acknowledged. One that was delivered too
@@ -34,7 +35,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from network_pipeline import ledger, rows
@@ -48,6 +49,7 @@ from network_pipeline.settings import ProcessorSettings
 if TYPE_CHECKING:
     from network_pipeline.broker.consumer import Delivery
     from network_pipeline.dataset.recorder import Recorder
+    from network_pipeline.range_sets import RangeSet
 
 logger = logging.getLogger(__name__)
 
@@ -135,8 +137,7 @@ class Processor:
         Raises:
             DatasetError: on stop, rows could not be written; they are not acknowledged.
         """
-        for session, frames in self._recorder.earlier_frames():
-            self._written.add_ranges(session, frames.pairs())
+        self._know(self._recorder.earlier_frames())
         try:
             while not stop.is_set() and not self._is_complete():
                 self._turn(stop)
@@ -172,6 +173,12 @@ class Processor:
             stop.wait(min(POLL_SECONDS, max(0.0, self._retry_at - time.monotonic())))
         elif not self._arrived:
             self._arrived.extend(self._consumer.receive(self._seconds_to_wait()))
+            if any(delivery.redelivered for delivery in self._arrived):
+                self._know(self._recorder.frames_of_others())
+
+    def _know(self, frames: Iterable[tuple[str, RangeSet]]) -> None:
+        for session, numbers in frames:
+            self._written.add_ranges(session, numbers.pairs())
 
     def _take(self, delivery: Delivery) -> None:
         try:

@@ -12,7 +12,7 @@ import os
 import pwd
 import socket
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -43,6 +43,9 @@ _BLOCK_OVERHEAD_BYTES = 256
 _PARQUET_ROWS = 1_000_000
 _PARQUET_SECONDS = 60.0
 _MOST_PARQUET_SECONDS = 1200.0
+
+#: Tells a worker of a processor whose it is.
+_WORKER_OF = "NETWORK_PIPELINE_WORKER_OF"
 
 #: How the bodies of Arrow messages are compressed.
 Compression = Literal["lz4", "zstd", "none"]
@@ -261,6 +264,9 @@ PROCESSOR_OPTIONS = (
     Option("rotate_after_seconds", "ROTATE_AFTER_SECONDS", "0", rules.number(0),
            "close the file after this long and begin the next, 0: a CSV never, Parquet after 60",
            "SECONDS"),
+    Option("workers", "PROCESSOR_WORKERS", "1", rules.whole_number(1),
+           "processes that share the queue, each with files of its own: NAME-1, NAME-2, …; the "
+           "first one's metrics are on the port that is given, the next one's on the next"),
 )  # fmt: skip
 
 LOG_OPTION = Option("log_config", "LOG_CFG", "", rules.text_value,
@@ -447,6 +453,7 @@ class ProcessorSettings:
     """When to write rows, and where.
 
     A file of Parquet cannot grow: each is one snapshot, which is due when the next file would be.
+    ``crew`` is the name that processors of one queue share, whose files are named CREW-1, CREW-2…
     """
 
     save_after_num: int = 100
@@ -457,6 +464,13 @@ class ProcessorSettings:
     output: Path | None = None
     rotate_after_rows: int = 0
     rotate_after_seconds: float = 0.0
+    crew: str = ""
+
+    def of_worker(self, number: int) -> ProcessorSettings:
+        """Return those of the worker with this number, from 1: its files have it in their names."""
+        crew = self.output.stem if self.output else self.name
+        output = self.output.with_stem(f"{crew}-{number}") if self.output else None
+        return replace(self, name=f"{self.name}-{number}", output=output, crew=crew)
 
     @property
     def is_parquet(self) -> bool:
@@ -594,6 +608,17 @@ def processor_settings(values: Mapping[str, Any]) -> ProcessorSettings:
             "file is complete"
         )
     return found
+
+
+def worker_of(variables: Mapping[str, str]) -> tuple[int, str] | None:
+    """Return the process whose worker this one is, and its crew's name; None for no worker."""
+    pid, _, crew = variables.get(_WORKER_OF, "").partition("/")
+    return (int(pid), crew) if pid.isdecimal() else None
+
+
+def for_workers(variables: Mapping[str, str], crew: str) -> Mapping[str, str]:
+    """Return the environment of this process' workers, for :func:`worker_of`."""
+    return {**variables, _WORKER_OF: f"{os.getpid()}/{crew}"}
 
 
 def splunk_settings(variables: Mapping[str, str]) -> SplunkSettings | None:

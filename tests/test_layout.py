@@ -26,6 +26,7 @@ LAYERS = (
     (
         "agent",
         "convert",
+        "crew",
         "processor",
         "privileges",
         "traffic",

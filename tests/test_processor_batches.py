@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import pytest
 
 from network_pipeline import batch_message, settings
 from network_pipeline import processor as module
+from network_pipeline.audit import dataset_files, examine
 from network_pipeline.broker.consumer import Delivery
 from network_pipeline.dataset import csv_text
 from network_pipeline.decode.columnar import decode_batch
@@ -18,6 +20,7 @@ from network_pipeline.errors import UsageError
 from network_pipeline.frames import Frame
 from network_pipeline.message import encode
 from network_pipeline.processor import prefetch
+from network_pipeline.verify import judge
 from tests.decode.batches import SESSION, SOURCE, batch_of, decoded
 from tests.decode.samples import all_samples
 from tests.test_processor import Queue, Session, numbers
@@ -193,8 +196,9 @@ def test_a_parquet_file_holds_whole_messages_up_to_its_rows_and_none_waits_for_c
     deliveries = [single(1), batch(2, 60), batch(61, 70), single(71), batch(72, 80)]
     output = tmp_path / "rows.parquet"
     session = Session(
-        tmp_path, queue(deliveries), output=output, save_after_num=1, rotate_after_rows=60
-    )
+        tmp_path, queue(deliveries), output=output, save_after_num=1, rotate_after_rows=60,
+        rotate_after_seconds=0.5,
+    )  # fmt: skip
     session.run()
     assert session.counts() == (80, 80, 0, 0)
     files = {path: pq.read_table(path)["frame_number"].to_pylist() for path in datasets(tmp_path)}
@@ -207,10 +211,12 @@ def test_parquet_waits_for_no_more_memory_than_it_may(
     deliveries = [batch(1, 20), batch(21, 40), single(41), single(42), single(43)]
     sizes = [len(each.body) for each in deliveries[2:]]
     monkeypatch.setattr(module, "MAX_WAITING_BYTES", sizes[0] + sizes[1])
-    session = Session(tmp_path, queue(deliveries), output=tmp_path / "rows.parquet")
+    options = {"output": tmp_path / "rows.parquet", "rotate_after_seconds": 0.5}
+    session = Session(tmp_path, queue(deliveries), **options)
     session.run()
     assert session.snapshots == [4, 1]
-    session = Session(tmp_path, queue(deliveries[:2]), output=tmp_path / "more.parquet")
+    options["output"] = tmp_path / "more.parquet"
+    session = Session(tmp_path, queue(deliveries[:2]), **options)
     monkeypatch.setattr(module, "MAX_PARQUET_BYTES", 1)
     session.run()
     assert session.snapshots == [1, 1]
@@ -225,3 +231,36 @@ def test_packets_do_not_wait_for_a_parquet_file_longer_than_a_broker_does() -> N
     assert (made.snapshot_rows, made.snapshot_seconds, prefetch(made)) == (1_000_000, 60.0, 65_534)
     made = settings.processor_settings({**values, "output": "x.csv"})
     assert (made.snapshot_rows, made.snapshot_seconds, prefetch(made)) == (100, 5.0, 200)
+
+
+@pytest.mark.parametrize("output", ["rows.csv", "rows.parquet"])
+def test_what_a_killed_worker_wrote_is_known_to_the_others_when_it_comes_again(
+    tmp_path: Path, output: str
+) -> None:
+    workers = settings.ProcessorSettings(output=tmp_path / output)
+    names = [{"output": workers.of_worker(n).output, "crew": "rows"} for n in (1, 2)]
+    killed = Session(tmp_path, queue([]), **names[0])
+    killed.recorder.start()
+    rows = [batch_message.decode(each.body, each.content_type, each.headers)
+            for each in (batch(1, 20), batch(21, 30))]  # fmt: skip
+    killed.recorder.append(rows[:1])
+    killed.recorder.keep_ledger(is_durable=False)
+    killed.recorder.append(rows[1:])  # and no ledger
+    again = [each._replace(redelivered=True) for each in (batch(1, 20), batch(25, 40))]
+    waits = {"rotate_after_seconds": 0.5} if output == "rows.parquet" else {}
+    other = Session(tmp_path, queue([batch(41, 50), *again]), **names[1], **waits)
+    other.run()
+    assert other.counts() == (46, 20, 26, 0)
+    killed.recorder.close()
+    verdict = judge([examine(path) for path in dataset_files([str(tmp_path)])], is_final=True)
+    assert [account.rows for account in verdict.accounts] == [50]
+    assert [account.duplicate for account in verdict.accounts] == [0]
+
+
+def test_workers_have_names_of_their_own(tmp_path: Path) -> None:
+    made = settings.ProcessorSettings(output=tmp_path / "x.parquet").of_worker(2)
+    assert (made.output, made.crew, made.is_parquet) == (tmp_path / "x-2.parquet", "x", True)
+    made = settings.ProcessorSettings(name="lb").of_worker(1)
+    assert (made.output, made.name, made.crew) == (None, "lb-1", "lb")
+    assert settings.worker_of({}) is None
+    assert settings.worker_of(settings.for_workers({}, "a/b")) == (os.getpid(), "a/b")

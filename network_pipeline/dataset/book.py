@@ -264,6 +264,17 @@ def read_frames(dataset: Path) -> Iterator[tuple[str, RangeSet]]:
         yield name, RangeSet(entry.frames)
 
 
+def read_rows(dataset: Path) -> Iterator[tuple[str, RangeSet]]:
+    """Yield sessions and numbers of all rows of a file, those that its ledger does not know too.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    book = Book()
+    book.open(dataset)
+    yield from book.frames()
+
+
 def _upper_half(numbers: RangeSet) -> RangeSet:
     return RangeSet(numbers.pairs()[len(numbers) // 2 :])
 

@@ -28,8 +28,8 @@ from pathlib import Path
 import pyarrow as pa
 
 from network_pipeline.dataset import csv_text, ledger_files
-from network_pipeline.dataset.book import Book, read_frames
-from network_pipeline.dataset.series import PART, Series
+from network_pipeline.dataset.book import Book, read_frames, read_rows
+from network_pipeline.dataset.series import EARLIER_FILES, PART, Series
 from network_pipeline.dataset.writers import (
     HEADER,
     CsvWriter,
@@ -48,7 +48,6 @@ logger = logging.getLogger(__name__)
 #: Newest files of the same name whose ledgers are read at the start: what was delivered but not
 #: acknowledged is in them. Of the last few the rows are read that the ledger does not know.
 _EARLIER_LEDGERS = 256
-_EARLIER_FILES = 8
 
 
 class Recorder:
@@ -115,14 +114,20 @@ class Recorder:
         Raises:
             DatasetError: a file cannot be read.
         """
-        for path in self._earlier[:-_EARLIER_FILES]:
+        for path in self._earlier[:-EARLIER_FILES]:
             yield from read_frames(path)
-        for path in self._earlier[-_EARLIER_FILES:]:
-            book = Book()
-            book.open(path)
-            yield from book.frames()
+        for path in self._earlier[-EARLIER_FILES:]:
+            yield from read_rows(path)
         if self._fixed:
             yield from self.book.frames()
+
+    def frames_of_others(self) -> Iterator[tuple[str, RangeSet]]:
+        """Yield sessions and numbers of the rows that others of the crew wrote lately."""
+        for path in self._series.of_others(self._settings.crew) if self._settings.crew else ():
+            try:
+                yield from read_rows(path)
+            except DatasetError as error:  # it was just taken away
+                logger.warning("left out: %s", error)
 
     def keep_ledger(self, *, is_durable: bool) -> None:
         """Write the book beside the file where it has changed, if need be or it is time again.

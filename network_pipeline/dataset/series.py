@@ -13,6 +13,9 @@ from network_pipeline.errors import UsageError
 #: What a file's name ends with in addition while it is written.
 PART = ".part"
 
+#: Newest files of a name whose rows are read where their ledgers do not know them yet.
+EARLIER_FILES = 8
+
 _STAMP = "%Y-%m-%d-%H-%M-%S"
 _STAMP_PATTERN = r"\d{4}(-\d\d){5}(-\d+)?"
 
@@ -51,6 +54,24 @@ class Series:
         self._stamp = stamp
         claim = f"-{self._claims}" if self._claims else ""
         return self.directory / f"{self.name}-{stamp}{claim}{self.suffix}"
+
+    def of_others(self, crew: str) -> list[Path]:
+        """Return the files of the others of a crew, whole rows in them: the newest of each.
+
+        Raises:
+            DatasetError: the directory cannot be read.
+        """
+        part = "" if self.suffix == ".parquet" else f"({re.escape(PART)})?"
+        pattern = rf"({re.escape(crew)}-\d+)(-{_STAMP_PATTERN})?{re.escape(self.suffix)}{part}"
+        with errors_of(self.directory):
+            names = filter(
+                None, map(re.compile(pattern).fullmatch, sorted(os.listdir(self.directory)))
+            )
+        by_worker: dict[str, list[Path]] = {}
+        for found in names:
+            if found[1] != self.name:
+                by_worker.setdefault(found[1], []).append(self.directory / found[0])
+        return [path for paths in by_worker.values() for path in paths[-EARLIER_FILES:]]
 
     def files(self, ending: str = "") -> list[Path]:
         """Return the files that have the name and a time, oldest first.

@@ -5,12 +5,17 @@ One function: the commands differ by their default broker, and a URL of either k
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
 from network_pipeline import settings
+from network_pipeline.errors import UsageError
 from network_pipeline.metrics import Reading
 from network_pipeline.scripts import cli, watch
 
@@ -28,6 +33,8 @@ examples:
   {name} --output /srv/packets/traffic.parquet
                                          traffic-YYYY-mm-dd-HH-MM-SS.parquet, a file for every
                                          snapshot, of a minute if nothing else is said
+  {name} --workers 2 --output /srv/traffic.csv
+                                         two processes, traffic-1.csv and traffic-2.csv
   {name} --save-after-num 10000 --stop-after-num 50000
   {name} --check                         is everything right? start nothing
 
@@ -39,14 +46,61 @@ each with a file of its own. Ctrl-C saves what has arrived, and ends it in good 
 
 
 def _run(values: cli.Values) -> None:
+    stop = cli.stop_on_signals()
+    processing = settings.processor_settings(values)
+    worker_of = settings.worker_of(settings.environment())
+    if values["workers"] > 1:
+        _run_crew(values, stop)
+    elif worker_of is None:
+        _process(values, processing, stop)
+    elif _ends_with(worker_of[0]):
+        _process(values, replace(processing, crew=worker_of[1]), stop)
+
+
+def _ends_with(parent: int) -> bool:
+    """Have this process end in good order when its parent ends; return whether that is there."""
+    from network_pipeline import privileges  # noqa: PLC0415
+
+    privileges.end_with_parent(signal.SIGTERM)
+    return os.getppid() == parent
+
+
+def _run_crew(values: cli.Values, stop: threading.Event) -> None:
+    from network_pipeline.crew import Crew  # noqa: PLC0415
+
+    if values["stop_after_num"]:
+        raise UsageError("--stop-after-num counts in one process, and --workers makes several")
+    workers = _workers(values)
+    commands = [
+        [sys.executable, *sys.orig_argv[1:], *_flags(values, number, worker)]
+        for number, worker in enumerate(workers)
+    ]
+    Crew(commands, settings.for_workers(settings.environment(), workers[0].crew)).run(stop)
+
+
+def _workers(values: cli.Values) -> list[settings.ProcessorSettings]:
+    processing = settings.processor_settings(values)
+    return [processing.of_worker(number) for number in range(1, values["workers"] + 1)]
+
+
+def _flags(values: cli.Values, index: int, worker: settings.ProcessorSettings) -> list[str]:
+    """Return the flags that make this command one of its workers."""
+    flags = ["--workers", "1"]
+    flags += ["--output", str(worker.output)] if worker.output else ["--name", worker.name]
+    if values["metrics_port"] is not None:
+        flags += ["--metrics-port", str(values["metrics_port"] + index)]
+    return flags
+
+
+def _process(
+    values: cli.Values, processing: settings.ProcessorSettings, stop: threading.Event
+) -> None:
     from network_pipeline.broker import durability  # noqa: PLC0415
     from network_pipeline.broker.consumer import Consumer  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
     from network_pipeline.processor import Processor, prefetch  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
 
-    stop = cli.stop_on_signals()
-    processing = settings.processor_settings(values)
     counters = Counters("received", "written", "duplicate", "rejected")
     broker = settings.broker_settings(values)
     consumer = Consumer(broker, prefetch=prefetch(processing))
@@ -92,10 +146,12 @@ def _check(values: cli.Values) -> list[str]:
     from network_pipeline.broker import durability, topology  # noqa: PLC0415
 
     broker = settings.broker_settings(values)
-    target = _recorder(settings.processor_settings(values)).check()
+    is_crew = values["workers"] > 1
+    processors = _workers(values) if is_crew else [settings.processor_settings(values)]
+    targets = [_recorder(each).check() for each in processors]
     topology.check(broker)
     durability.warn(broker)
-    return [f"file {target}", f"broker {broker.safe_url}"]
+    return [*(f"file {target}" for target in targets), f"broker {broker.safe_url}"]
 
 
 def _command(name: str, url: str) -> Callable[[], int]:
