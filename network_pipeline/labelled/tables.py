@@ -1,7 +1,7 @@
 """Datasets that are read: files of packets or of flows, as batches of one shape.
 
-Parquet keeps types, roles and where its rows come from; CSV is text with the columns of
-:mod:`network_pipeline.schema`, or, for other tables, with types that are found by reading it once.
+Parquet keeps types, roles and where its rows come from; CSV is text with the columns of packets or
+of flows, or, for other tables, with types that are found by reading it once.
 Whatever the file, hex columns are bytes and times are nanoseconds in UTC.
 """
 
@@ -22,6 +22,8 @@ import pyarrow.parquet as pq
 
 from network_pipeline import cluster, places
 from network_pipeline.errors import UsageError
+from network_pipeline.flows.schema import FLOW_COLUMNS
+from network_pipeline.flows.schema import arrow_schema as flows_schema
 from network_pipeline.labelled import antinex, meaning
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
 
@@ -31,12 +33,15 @@ ENDINGS = (".csv", ".parquet")
 #: Rows that are worked on at once.
 BATCH_ROWS = 65_536
 
-_CSV_TYPES = {
+_CSV_TYPES: dict[str, Any] = {
     "uint8": pl.UInt8,
     "uint16": pl.UInt16,
     "uint32": pl.UInt32,
     "uint64": pl.UInt64,
+    "int64": pl.Int64,
+    "float64": pl.Float64,
 }
+_LIST = "list<"
 _HEX = [column.name for column in COLUMNS if column.type == "hex"]
 _TIMES = [column.name for column in COLUMNS if column.type.startswith("timestamp")]
 _NANOSECONDS = pl.Datetime("ns", "UTC")
@@ -121,8 +126,9 @@ def batches(table: Table, form: str) -> Iterator[pl.DataFrame]:
 
 def _about(form: str, name: str) -> Table:
     with places.fetched(name) as path:
+        digest = _sha256(path)
         table = _open(path, form).table
-        return replace(table, name=name, sha256=_sha256(path), bytes=path.stat().st_size)
+        return replace(table, name=name, sha256=digest, bytes=path.stat().st_size)
 
 
 def _open(path: Path, form: str) -> _Opened:
@@ -157,6 +163,8 @@ def _csv(path: Path) -> _Opened:
     names = pl.read_csv(path, n_rows=0).columns
     if tuple(names[: len(COLUMN_NAMES)]) == COLUMN_NAMES:
         return _packets_csv(path, names[len(COLUMN_NAMES) :])
+    if names == [column.name for column in FLOW_COLUMNS]:
+        return _flows_csv(path)
     times = [name for name in (*meaning.COLUMNS["start"], *meaning.COLUMNS["end"]) if name in names]
     texts = dict.fromkeys(times, pl.String)
     rows = pl.scan_csv(path, infer_schema_length=None, schema_overrides=texts)
@@ -180,6 +188,20 @@ def _packets_csv(path: Path, others: Sequence[str]) -> _Opened:
     for name in others:
         schema = schema.append(pa.field(name, pa.string()))
     return _Opened(Table("packets", schema, roles, {"schema": SCHEMA_VERSION}), rows)
+
+
+def _flows_csv(path: Path) -> _Opened:
+    """Open flows of packets-flows; their lists are values with semicolons between."""
+    types = {each.name: _CSV_TYPES.get(each.type, pl.String) for each in FLOW_COLUMNS}
+    lists = [
+        pl.col(each.name).str.split(";").cast(pl.List(_CSV_TYPES[each.type[len(_LIST) : -1]]))
+        for each in FLOW_COLUMNS
+        if each.type.startswith(_LIST)
+    ]
+    times = [each.name for each in FLOW_COLUMNS if each.type.startswith("timestamp")]
+    rows = pl.scan_csv(path, schema=types).with_columns(_times(times), *lists)
+    roles = {each.name: each.role for each in FLOW_COLUMNS}
+    return _Opened(Table("flows", _stored(flows_schema()), roles), rows)
 
 
 def _times(names: Sequence[str]) -> pl.Expr:
@@ -226,8 +248,11 @@ def _stored(schema: pa.Schema) -> pa.Schema:
 
 
 def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -1,0 +1,32 @@
+"""Files of rows: whatever the file, one shape."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from network_pipeline.flows import outputs, recording
+from network_pipeline.flows.recording import FlowSettings
+from network_pipeline.labelled import tables
+from network_pipeline.metrics import Counters
+from tests.flows import making
+from tests.flows.making import connection, udp
+
+
+def test_flows_in_csv_are_those_in_parquet(tmp_path: Path) -> None:
+    rows = making.rows_of(making.frames([*connection(), (1, udp())]))
+    opened, found = [], []
+    for ending in ("csv", "parquet"):
+        name = str(tmp_path / f"flows.{ending}")
+        counters = Counters(*recording.COUNTED)
+        with outputs.recording(outputs.Outputs(name), FlowSettings(), counters) as made:
+            made.append(rows)
+            made.finish()
+        [table] = tables.open_tables([name])
+        [batch] = tables.batches(table, "network-pipeline")
+        opened.append(table)
+        found.append(batch)
+    assert found[0].equals(found[1])
+    assert found[0].height == 2
+    assert opened[0].schema.equals(opened[1].schema)
+    assert opened[0].roles == opened[1].roles
+    assert opened[0].roles["end_reason"] == "context"
