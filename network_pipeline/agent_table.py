@@ -95,14 +95,16 @@ class LiveTable(Watcher):
 
     def __init__(self, seats: Sequence[Seat]) -> None:
         self._counts = agent_metrics.counts(seats)
-        self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True)
-        self._streams = (sys.stdout, sys.stderr)
+        self._live = Live(
+            console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False
+        )
+        self._stderr = sys.stderr
         self._pipe = (-1, -1)
         self._before: tuple[float, Figures] = (0.0, {})
 
     def open(self, selector: selectors.BaseSelector) -> None:
-        """Begin to draw. What is written to stdout and stderr stands above the table."""
-        self._streams = (sys.stdout, sys.stderr)
+        """Begin to draw. What is written to stderr stands above the table from now on."""
+        self._stderr = sys.stderr
         self._pipe = os.pipe()
         os.set_blocking(self._pipe[0], False)
         selector.register(self._pipe[0], selectors.EVENT_READ, self._say)
@@ -119,12 +121,10 @@ class LiveTable(Watcher):
 
     def leave(self) -> None:
         """Let a worker write into the pipe."""
-        sys.stdout, sys.stderr = self._streams
-        read_end, write_end = self._pipe
-        for stream in self._streams:
-            os.dup2(write_end, stream.fileno())
-        os.close(read_end)
-        os.close(write_end)
+        sys.stderr = self._stderr
+        os.dup2(self._pipe[1], sys.stderr.fileno())
+        for end in self._pipe:
+            os.close(end)
 
     def close(self) -> None:
         """Take the table away."""

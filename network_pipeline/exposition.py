@@ -189,6 +189,7 @@ class Exposition:
         self._ended.set()
         self._thread.join()
         self._server.close()
+        self._selector.close()
 
     def _serve(self) -> None:
         while not self._ended.is_set():

@@ -114,7 +114,7 @@ class Supervisor:
             signal.set_wakeup_fd(-1)
             self._close_watchers()
         self._settle()
-        _log.info("network-agent ended: %s", text(self.counts()))
+        _log.info("network-agent ended: %s", text(self._counts()))
         if self._failed:
             error = NetworkPipelineError("workers ended with errors, which they have said")
             error.exit_code = self._failed
@@ -133,7 +133,7 @@ class Supervisor:
         if waiting:
             _log.error("%d frames are lost that no worker has read", waiting)
 
-    def counts(self) -> dict[str, int]:
+    def _counts(self) -> dict[str, int]:
         """Return what all workers have counted, those before them too."""
         return {name: count + self._unread[name] for name, count in total(self._seats).items()}
 

@@ -89,13 +89,15 @@ def test_status_says_the_same_as_the_agent(site: Site, cable: Cable) -> None:
     for _ in range(30):
         send_datagrams(cable[0], "10.99.0.2", 10)
 
-    def status() -> list[list[str]]:
-        asking = Agent(site.where, site.directory / "status", "--metrics-port", "9106", "--status")
-        assert asking.wait() == 0
-        return cells(asking.said())
+    def published() -> float:
+        with site.where.entered():
+            found = agent_table.ask(("127.0.0.1", 9106))
+        return sum(each["published_frames_total"] for each in found.values())
 
-    servers.wait_until(lambda: status()[-1][3:5] == ["300", "300"], "300 captured and published")
-    heads, *workers, whole = status()
+    servers.wait_until(lambda: published() == 300, "300 frames published")
+    asking = Agent(site.where, site.directory / "status", "--metrics-port", "9106", "--status")
+    assert asking.wait() == 0
+    heads, *workers, whole = cells(asking.said())
     assert heads == HEADS
     assert [row[0] for row in workers] == ["0", "1"]
     assert sum(int(row[3]) for row in workers) == 300
@@ -162,8 +164,8 @@ class TerminalAgent(Agent):
 
 def test_a_terminal_shows_the_table_and_what_workers_say_above_it(site: Site, cable: Cable) -> None:
     agent = TerminalAgent(site.where, "--broker", site.broker.url, "--queue", site.broker.queue,
-                          "--spool-max-bytes", "0", "--device", "veth0", "--protocols", "udp",
-                          "--workers", "2")  # fmt: skip
+                          "--spool-dir", str(site.spool), "--device", "veth0", "--protocols",
+                          "udp", "--workers", "2")  # fmt: skip
     try:
         agent.wait_until_it_says("capturing with 2 workers")
         agent.wait_until_it_says(r"all +0 +0 +0 +0")
@@ -176,6 +178,8 @@ def test_a_terminal_shows_the_table_and_what_workers_say_above_it(site: Site, ca
         assert (counts["captured"], counts["published"], counts["restarts"]) == (200, 200, 1)
         said = agent.said()
         assert "10.99" not in said
+        # A worker has said so, of the one before it.
+        assert re.search(r" - the agent of session \S+ had no last word *\n", said)
         assert said.count("captured/s)") == 0
     finally:
         agent.close()

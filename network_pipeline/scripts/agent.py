@@ -164,8 +164,10 @@ def _give_privileges_up() -> None:
         done = privileges.drop_root(settings.invoking_user(settings.environment()))
         _log.info("%s", done)
     elif left := privileges.drop_capabilities():
-        _log.warning("%d threads of libraries keep a capability; none with root, or with "
-                     "OPENBLAS_NUM_THREADS=1", left)  # fmt: skip
+        _log.warning(
+            "%d threads that began before keep a capability, such as those that "
+            "OPENBLAS_NUM_THREADS asks for; none where root is given up", left,
+        )  # fmt: skip
 
 
 def _status(values: cli.Values) -> None:
