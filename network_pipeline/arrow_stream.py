@@ -17,6 +17,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+import numpy as np
 import pyarrow as pa
 from pyarrow import ipc
 
@@ -27,6 +28,9 @@ _MESSAGE_HEADER = 2
 _DICTIONARY_DATA = 1
 _BATCH_BUFFERS = 2
 _BATCH_COMPRESSION = 3
+
+#: What comes before a compressed buffer: its plain length.
+_PREFIX_BYTES = 8
 
 
 def write(rows: pa.RecordBatch, compression: str | None) -> bytes:
@@ -96,16 +100,13 @@ def _plain_bytes(message: ipc.Message) -> int:
         return len(message.body)
     buffers = _follow(data, _field(data, batch, _BATCH_BUFFERS))
     [count] = struct.unpack_from("<I", data, buffers)
-    places = struct.iter_unpack("<qq", data[buffers + 4 : buffers + 4 + 16 * count])
-    body = memoryview(message.body)
-    return sum(_plain_length(body[offset : offset + length]) for offset, length in places)
-
-
-def _plain_length(compressed: memoryview) -> int:
-    if not compressed:
-        return 0
-    length = int(struct.unpack_from("<q", compressed)[0])
-    return length if length >= 0 else len(compressed)
+    places = np.frombuffer(data, "<i8", 2 * count, buffers + 4).reshape(-1, 2)
+    offsets, lengths = places[places[:, 1] > 0].T
+    body = np.frombuffer(message.body, np.uint8)
+    if np.any((lengths < _PREFIX_BYTES) | (offsets < 0) | (offsets > len(body) - _PREFIX_BYTES)):
+        raise ValueError("an Arrow stream with buffers that are not there")
+    plain = body[offsets[:, None] + np.arange(_PREFIX_BYTES)].view("<i8")[:, 0]
+    return int(np.where(plain >= 0, plain, lengths).sum(dtype=object))
 
 
 # -- FlatBuffers: fields are found through a table's vtable, tables and vectors through offsets ----

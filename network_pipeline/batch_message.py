@@ -11,11 +11,14 @@ message is of one agent and one session, which its headers name too, and has no 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import product
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from network_pipeline import arrow_stream
 from network_pipeline.errors import MessageError
@@ -146,19 +149,75 @@ def _check_texts(rows: pa.RecordBatch, names: Sequence[str], pattern: str) -> No
     """Check the texts of columns of one type.
 
     Together, since a pattern takes longer to compile than to match in one column; and what differs
-    only once, since addresses and names come again and again.
+    only once, since addresses and names come again and again. What can be seen to be right from
+    the bytes of a column, which is most of it, is not matched at all.
     """
-    texts = {name: _distinct(rows.column(name)) for name in names}
-    if _all_match(pa.concat_arrays(list(texts.values())), pattern):
+    is_plain = _PLAIN.get(pattern, lambda _texts: False)
+    texts = {name: _present(rows.column(name)) for name in names}
+    unclear = {name: each for name, each in texts.items() if len(each) and not is_plain(each)}
+    distinct = {name: each.unique() for name, each in unclear.items()}
+    if not distinct or _all_match(pa.concat_arrays(list(distinct.values())), pattern):
         return
-    wrong = next(name for name, each in texts.items() if not _all_match(each, pattern))
+    wrong = next(name for name, each in distinct.items() if not _all_match(each, pattern))
     raise MessageError(f"{wrong}: not a valid value")
 
 
-def _distinct(column: pa.Array[Any]) -> pa.Array[Any]:
+def _present(column: pa.Array[Any]) -> pa.Array[Any]:
+    """Return the texts of a column, those of a dictionary once."""
     if pa.types.is_dictionary(column.type):
-        return column.dictionary
-    return column.slice(0, 0) if column.null_count == len(column) else column.unique()
+        column = column.dictionary
+    if column.null_count == len(column):
+        return column.slice(0, 0)
+    return column.drop_null() if column.null_count else column
+
+
+def _octets(texts: pa.Array[Any]) -> tuple[NDArray[np.int32], bytes]:
+    """Return how long texts are, and their bytes behind one another."""
+    _, offsets, data = texts.buffers()
+    begins = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
+    return np.diff(begins), bytes(data or b"")[begins[0] : begins[-1]]
+
+
+def _are_macs(texts: pa.Array[Any]) -> bool:
+    lengths, octets = _octets(texts)
+    return bool(np.all(lengths == len(_MAC))) and octets.translate(_HEX_DIGITS) == _MAC * len(texts)
+
+
+def _are_ipv4(texts: pa.Array[Any]) -> bool:
+    _, offsets, data = texts.buffers()
+    shapes = pa.py_buffer(bytes(data or b"").translate(_DIGITS))
+    shaped = pa.StringArray.from_buffers(len(texts), offsets, shapes, offset=texts.offset)
+    return _IPV4_SHAPES.issuperset(shaped.unique().to_pylist())
+
+
+def _are_ipv6(texts: pa.Array[Any]) -> bool:
+    lengths, octets = _octets(texts)
+    return bool(np.all((lengths >= 2) & (lengths <= 45))) and not octets.translate(
+        None, b"0123456789abcdef:."
+    )
+
+
+def _are_printable(texts: pa.Array[Any]) -> bool:
+    _, octets = _octets(texts)
+    return not octets.translate(None, bytes(range(0x20, 0x7F)))
+
+
+#: What digits are made, so that only the shape is left.
+_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
+_HEX_DIGITS = bytes.maketrans(b"123456789abcdef", b"0" * 15)
+_MAC = b":".join([b"00"] * 6)
+_IPV4_SHAPES = frozenset(
+    ".".join("0" * count for count in counts) for counts in product((1, 2, 3), repeat=4)
+)
+
+#: By type, what tells from the bytes of texts that they fit; where it says no, they may yet.
+_SEEN: Mapping[str, Callable[[pa.Array[Any]], bool]] = {
+    "mac": _are_macs,
+    "ipv4": _are_ipv4,
+    "ipv6": _are_ipv6,
+    "string": _are_printable,
+}
+_PLAIN = {TEXT_PATTERNS[kind]: check for kind, check in _SEEN.items()}
 
 
 def _all_match(texts: pa.Array[Any], pattern: str) -> bool:

@@ -121,12 +121,39 @@ def test_a_frame_that_no_message_can_hold_is_left_out() -> None:
         ("dns_qd_qname", ["a\u2028b"], "dns_qd_qname: not a valid value"),
         ("dns_qd_qname", ["a\x85b"], "dns_qd_qname: not a valid value"),
         ("eth_src", ["00:00:00:00:00:0g"], "eth_src: not a valid value"),
+        ("eth_src", ["00:00:00:00:00:0"], "eth_src: not a valid value"),
+        ("eth_src", ["00:00:00:00:0:000"], "eth_src: not a valid value"),
+        ("eth_src", ["00:00:00:00:00:0A"], "eth_src: not a valid value"),
+        ("eth_src", ["", 2 * "00:00:00:00:00:00"], "eth_src: not a valid value"),
         ("ip_src", ["1.2.3.4\n"], "ip_src: not a valid value"),
+        ("ip_src", ["1.2.3"], "ip_src: not a valid value"),
+        ("ip_src", ["1.2.3.4567"], "ip_src: not a valid value"),
+        ("ip_src", ["1.2.3.a"], "ip_src: not a valid value"),
+        ("ip_src", [""], "ip_src: not a valid value"),
+        ("ipv6_src", [":"], "ipv6_src: not a valid value"),
+        ("ipv6_src", [46 * "a"], "ipv6_src: not a valid value"),
+        ("ipv6_src", ["::G"], "ipv6_src: not a valid value"),
+        ("dns_qd_qname", ["a\x7fb"], "dns_qd_qname: not a valid value"),
     ],
 )
 def test_values_that_no_row_may_hold(name: str, values: list[Any], reason: str) -> None:
     body = arrow_stream.write(changed(name, values), "lz4")
     refused(Message(body, ARROW_TYPE, {}), reason)
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("eth_src", ["00:00:00:00:00:0f", None]),
+        ("ip_src", ["255.255.255.255", "0.0.0.0", "1.22.3.4"]),
+        ("ipv6_src", ["::", "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255"]),
+        ("dns_qd_qname", ["", "a b~", "b\u00fccher.example", "\u2027"]),
+    ],
+)
+def test_values_that_rows_may_hold(name: str, values: list[Any]) -> None:
+    rows = changed(name, values)
+    found = batch_message.decode(arrow_stream.write(rows, "lz4"), ARROW_TYPE, {})
+    assert found.column(name).to_pylist()[: len(values)] == values
 
 
 @pytest.mark.parametrize(

@@ -239,11 +239,11 @@ class ParquetExport(Export):
     def _write_groups(self, least_rows: int) -> None:
         if not self._waiting:
             return
-        rows = pa.concat_tables(
-            pa.Table.from_batches([batch]).cast(self._schema) for batch in self._waiting
-        )
+        # Cast when they are a group: each column of each batch would take a while to begin with.
+        rows = pa.Table.from_batches(self._waiting)
         while rows.num_rows >= least_rows:
-            self._writer.write_table(rows.slice(0, GROUP_ROWS).combine_chunks())
+            group = rows.slice(0, GROUP_ROWS).combine_chunks()
+            self._writer.write_table(group.cast(self._schema))
             rows = rows.slice(GROUP_ROWS)
         self._waiting, self._waiting_rows = rows.combine_chunks().to_batches(), rows.num_rows
 
