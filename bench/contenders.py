@@ -38,6 +38,8 @@ CSV_SERIES = f"network-pipeline: x.csv of {SERIES_FILES} captures"
 PARQUET_SERIES = f"network-pipeline: x.parquet of {SERIES_FILES} captures"
 MESSAGES_100 = "network-pipeline: JSON messages, snapshots of 100"
 MESSAGES = "network-pipeline: JSON messages, snapshots of 1,000"
+BATCHES_CSV = "network-pipeline: Arrow messages to x.csv"
+BATCHES_PARQUET = "network-pipeline: Arrow messages to x.parquet"
 FLOWS_OF_CAPTURE = "network-pipeline: packets-flows x.pcap"
 FLOWS = "network-pipeline: packets-flows x.parquet"
 FLOWS_SERIES = f"network-pipeline: flows of {SERIES_FILES} x.parquet"
@@ -166,6 +168,12 @@ def _processors() -> Iterator[Contender]:
     program = (sys.executable, "-m", "bench.programs.record_messages", "{files}", "{out}/x.csv")
     for name, rows in ((MESSAGES_100, "100"), (MESSAGES, "1000")):
         yield Contender(name, (*program, rows), Reads.MESSAGES, _csv_rows, missing)
+    batches = (sys.executable, "-m", "bench.programs.process_batches", "{files}")
+    for name, output, count in (
+        (BATCHES_CSV, "{out}/x.csv", _csv_rows),
+        (BATCHES_PARQUET, "{out}/x.parquet", _number),
+    ):
+        yield Contender(name, (*batches, output), Reads.BATCHES, count, missing)
 
 
 def _peers(peers: Path | None) -> Iterator[Contender]:

@@ -27,6 +27,14 @@ class Reads(enum.Enum):
     FLOOD = "that of a SYN flood of as many frames"
     DATASETS = "the datasets of the captures of a series"
     MESSAGES = "the JSON messages of the slice's frames"
+    BATCHES = "the Arrow messages of one capture, with 64 bytes of payload"
+
+
+#: How files of messages end, and what writes them.
+_WRITERS = {
+    Reads.MESSAGES: (".messages", "bench.programs.write_messages"),
+    Reads.BATCHES: (".batches", "bench.programs.write_batches"),
+}
 
 
 class Inputs:
@@ -59,7 +67,9 @@ class Inputs:
         capture = self._capture(frames, self._seed, is_flood=reads is Reads.FLOOD)
         if reads in (Reads.DATASET, Reads.DATASETS, Reads.FLOOD):
             return self._dataset(capture)
-        return self._messages(capture) if reads is Reads.MESSAGES else capture
+        if reads in _WRITERS:
+            return self._messages(capture, *_WRITERS[reads])
+        return capture
 
     def _capture(self, frames: int, seed: int, *, is_flood: bool = False) -> Path:
         path = self._directory / f"{frames}-{seed}{'-flood' if is_flood else ''}.pcap"
@@ -74,10 +84,10 @@ class Inputs:
             _run("bench.programs.write_dataset", str(capture), str(path))
         return path
 
-    def _messages(self, capture: Path) -> Path:
-        path = capture.with_suffix(".messages")
+    def _messages(self, capture: Path, ending: str, program: str) -> Path:
+        path = capture.with_suffix(ending)
         if not path.exists():
-            _run("bench.programs.write_messages", str(capture), str(path))
+            _run(program, str(capture), str(path))
         return path
 
 

@@ -78,6 +78,8 @@ TARGETS = (
            _peak_ratio(programs.PARQUET_SERIES, programs.PARQUET)),
     Target("JSON messages to CSV, snapshots of 1,000", ">=", 10_000, _RATE,
            _rate(programs.MESSAGES)),
+    Target("Arrow messages to CSV", ">=", 300_000, _RATE, _rate(programs.BATCHES_CSV)),
+    Target("Arrow messages to Parquet", ">=", 400_000, _RATE, _rate(programs.BATCHES_PARQUET)),
     Target("flows of Parquet, speed by NFStream's with rows written", ">=", 5, "x",
            _ratio(programs.NFSTREAM_ROWS, programs.FLOWS)),
     Target("flows of Parquet", ">=", 294_000, _RATE, _rate(programs.FLOWS)),

@@ -53,7 +53,6 @@ and gives both up at once. docs/agent.rst says how to run it with systemd."""
 
 def main() -> int:
     """Run ``network-agent``."""
-    settings.keep_algebra_in_one_thread()
     return cli.execute(
         cli.Command(
             name="network-agent",

@@ -59,6 +59,7 @@ def execute(command: Command, arguments: Sequence[str] | None = None) -> int:
     parser = build_parser(command)
     given = parser.parse_args(arguments)
     settings.keep_freed_memory()
+    settings.keep_algebra_in_one_thread()
     return run_guarded(command.name, lambda: _run(command, given))
 
 

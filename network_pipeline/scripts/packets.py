@@ -104,7 +104,7 @@ def _process(
     counters = Counters("received", "written", "duplicate", "rejected")
     broker = settings.broker_settings(values)
     consumer = Consumer(broker, prefetch=prefetch(processing))
-    recorder = _recorder(processing)
+    recorder = recorder_of(processing)
     try:
         consumer.start()
         durability.warn(broker)
@@ -119,7 +119,8 @@ def _process(
         recorder.close()
 
 
-def _recorder(processing: settings.ProcessorSettings) -> Recorder:
+def recorder_of(processing: settings.ProcessorSettings) -> Recorder:
+    """Return what writes the format that the settings name."""
     if processing.is_parquet:
         from network_pipeline.dataset.parquet_recorder import ParquetRecorder  # noqa: PLC0415
 
@@ -148,7 +149,7 @@ def _check(values: cli.Values) -> list[str]:
     broker = settings.broker_settings(values)
     is_crew = values["workers"] > 1
     processors = _workers(values) if is_crew else [settings.processor_settings(values)]
-    targets = [_recorder(each).check() for each in processors]
+    targets = [recorder_of(each).check() for each in processors]
     topology.check(broker)
     durability.warn(broker)
     return [*(f"file {target}" for target in targets), f"broker {broker.safe_url}"]

@@ -38,7 +38,7 @@ def test_every_own_program_has_a_row_for_every_frame() -> None:
     head, *rows = done.stdout.splitlines()
     assert head.split()[:4] == ["frames", "rows", "start", "s"]
     own = [each.name for each in contenders(None) if each.name.startswith("network-pipeline: ")]
-    assert len(own) == 12
+    assert len(own) == 14
     for name, row in zip(own, rows, strict=True):
         frames = "3,000" if "of 10 " in name else "300"
         assert row.startswith(f"{name}  ")
