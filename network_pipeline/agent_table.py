@@ -7,6 +7,7 @@ its turns. Workers must not write into it: what they say comes through a pipe, a
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import selectors
 import sys
@@ -91,9 +92,10 @@ def _short(value: float) -> str:
 
 
 class LiveTable(Watcher):
-    """Draws the table on the terminal that stderr is."""
+    """Draws the table on the terminal that stderr is; to be made before root is given up."""
 
     def __init__(self, seats: Sequence[Seat]) -> None:
+        _load_what_draws()
         self._counts = agent_metrics.counts(seats)
         self._live = Live(
             console=Console(stderr=True), auto_refresh=False, transient=True, redirect_stdout=False
@@ -141,6 +143,14 @@ class LiveTable(Watcher):
             sys.stderr.write(said.decode(errors="replace"))
             return True
         return False
+
+
+def _load_what_draws() -> None:
+    """Draw into nothing: rich imports parts of itself as it draws, which only root may read."""
+    console = Console(file=io.StringIO(), force_terminal=True)
+    with Live(console=console, auto_refresh=False) as live:
+        sys.stderr.write("worker :zero: says \x1b[1mso\x1b[0m\n")
+        live.update(table({"0": {"worker_up": 1.0}, "1": {}}, {}, 1.0), refresh=True)
 
 
 def ask(place: tuple[str, int]) -> Figures:

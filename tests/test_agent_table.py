@@ -179,7 +179,7 @@ def test_a_terminal_shows_the_table_and_what_workers_say_above_it(site: Site, ca
         said = agent.said()
         assert "10.99" not in said
         # A worker has said so, of the one before it.
-        assert re.search(r" - the agent of session \S+ had no last word *\n", said)
+        assert re.search(r" - the agent of session \S+ was killed: telling it now *\n", said)
         assert said.count("captured/s)") == 0
     finally:
         agent.close()
