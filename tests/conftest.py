@@ -1,14 +1,16 @@
-"""Servers that last for the whole run, started when the first test asks for them."""
+"""Servers that last for the whole run, started when first asked for; networks for agents."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
-from tests import servers
+from tests import agents, netns, servers
+from tests.capture.sniffing import Cable
 
 # How long an example takes says how busy the machine is.
 settings.register_profile("untimed", deadline=None)
@@ -74,3 +76,26 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[servers.S
     rabbitmq: servers.RabbitServer = request.getfixturevalue("rabbitmq_server")
     yield rabbitmq
     rabbitmq.recover()
+
+
+@pytest.fixture(scope="module")
+def redis_path() -> Iterator[Path]:
+    """The socket file of a Redis, which agents in namespaces reach."""
+    if os.geteuid() != 0:
+        netns.unavailable("root, to capture")
+    with agents.redis_socket() as path:
+        yield path
+
+
+@pytest.fixture
+def cable() -> Iterator[Cable]:
+    """Two namespaces with a veth pair between them."""
+    with netns.veth_pair() as pair:
+        yield pair
+
+
+@pytest.fixture
+def site(cable: Cable, redis_path: Path, tmp_path: Path) -> Iterator[agents.Site]:
+    """A namespace for an agent, with a broker."""
+    with agents.site(cable[1], redis_path, tmp_path) as made:
+        yield made

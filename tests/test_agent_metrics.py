@@ -8,38 +8,17 @@ import re
 import signal
 import socket
 import subprocess
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import agents, netns, servers
+from tests import netns, servers
 from tests.agents import Agent, Site
 from tests.capture.sniffing import Cable, send_datagrams
 
 PREFIX = "network_pipeline_agent_"
-
-
-@pytest.fixture(scope="module")
-def redis_path() -> Iterator[Path]:
-    if os.geteuid() != 0:
-        netns.unavailable("root, to capture")
-    with agents.redis_socket() as path:
-        yield path
-
-
-@pytest.fixture
-def cable() -> Iterator[Cable]:
-    with netns.veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def site(cable: Cable, redis_path: Path, tmp_path: Path) -> Iterator[Site]:
-    with agents.site(cable[1], redis_path, tmp_path) as made:
-        yield made
 
 
 @pytest.fixture

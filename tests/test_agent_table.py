@@ -13,7 +13,6 @@ import subprocess
 import sys
 import termios
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -24,32 +23,12 @@ from network_pipeline import agent_table
 from network_pipeline.errors import NetworkPipelineError
 from network_pipeline.exposition import Exposition
 from network_pipeline.metrics import Pulse, Reading
-from tests import agents, netns, servers
+from tests import netns, servers
 from tests.agents import Agent, Site
 from tests.capture.sniffing import Cable, send_datagrams
 
 HEADS = ["worker", "packets/s", "bytes/s", "captured", "published", "drops", "shed", "lost",
          "queue", "spool", "restarts"]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def redis_path() -> Iterator[Path]:
-    if os.geteuid() != 0:
-        netns.unavailable("root, to capture")
-    with agents.redis_socket() as path:
-        yield path
-
-
-@pytest.fixture
-def cable() -> Iterator[Cable]:
-    with netns.veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def site(cable: Cable, redis_path: Path, tmp_path: Path) -> Iterator[Site]:
-    with agents.site(cable[1], redis_path, tmp_path) as made:
-        yield made
 
 
 def families(captured: tuple[int, int], up: tuple[int, int] = (1, 1)) -> list[Metric]:

@@ -20,30 +20,10 @@ from tests.agents import Agent, Site
 from tests.capture.sniffing import Cable, send_datagrams
 
 
-@pytest.fixture(scope="module")
-def redis_path() -> Iterator[Path]:
-    if os.geteuid() != 0:
-        netns.unavailable("root, to capture")
-    with agents.redis_socket() as path:
-        yield path
-
-
 @pytest.fixture
 def public() -> Iterator[Path]:
     with agents.public_directory() as directory:
         yield directory
-
-
-@pytest.fixture
-def cable() -> Iterator[Cable]:
-    with netns.veth_pair() as pair:
-        yield pair
-
-
-@pytest.fixture
-def site(cable: Cable, redis_path: Path, tmp_path: Path) -> Iterator[Site]:
-    with agents.site(cable[1], redis_path, tmp_path) as made:
-        yield made
 
 
 def send_flows(where: netns.Namespace, flows: int, address: str = "10.99.0.2") -> int:

@@ -5,13 +5,6 @@ from collections.abc import Iterator
 import pytest
 
 from tests import netns
-from tests.capture.sniffing import Cable
-
-
-@pytest.fixture
-def cable() -> Iterator[Cable]:
-    with netns.veth_pair() as pair:
-        yield pair
 
 
 @pytest.fixture
