@@ -124,7 +124,8 @@ class TerminalAgent(Agent):
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("4H", 40, 160, 0, 0))
         os.set_blocking(self._screen, False)
         self._seen = b""
-        super().__init__(where, Path(os.ttyname(terminal)), *flags, TERM="xterm")
+        # tox tells how wide its own terminal is.
+        super().__init__(where, Path(os.ttyname(terminal)), *flags, TERM="xterm", COLUMNS="160")
         self._terminal = terminal
 
     def said(self) -> str:
