@@ -43,6 +43,7 @@ class Sink:
     """Receives and acknowledges until told to stop, over lost connections."""
 
     def __init__(self, settings: BrokerSettings) -> None:
+        self.settings = settings
         self.consumer = Consumer(settings, prefetch=200, visibility_seconds=3)
         self.numbers: list[int] = []
         self.losses = 0
@@ -73,10 +74,11 @@ class Sink:
 
 
 def settle(feed: Feed, sink: Sink) -> None:
-    """End both sides, once everything that was sent has come."""
+    """End both sides, once everything that was sent has come, and come again if it has to."""
     feed.stop()
     wanted = set(range(feed.sent))
     servers.wait_until(lambda: wanted <= set(sink.numbers), "all messages")
+    flow.assert_empty(sink.settings)
     sink.stop()
     assert set(sink.numbers) == wanted
     assert feed.counts.snapshot() == {"published": feed.sent, "shed": 0}

@@ -94,7 +94,6 @@ def test_a_killed_master_loses_nothing_that_was_confirmed(watched: Watched) -> N
     servers.wait_until(lambda: sink.losses > 0, "a consumer that notices")
     sink.await_traffic()
     settle(feed, sink)
-    flow.assert_empty(settings)
 
 
 def test_what_too_few_replicas_have_waits_and_leaves_no_copies(
