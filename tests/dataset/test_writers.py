@@ -352,13 +352,13 @@ def test_a_directory_that_is_gone_is_an_error_until_it_is_back(
 
 
 def bytes_moved() -> tuple[int, int]:
-    lines = Path("/proc/self/io").read_text().splitlines()
+    lines = Path("/proc/thread-self/io").read_text().splitlines()
     figures = dict(line.split(": ") for line in lines)
     return int(figures["rchar"]), int(figures["wchar"])
 
 
 def cost(path: Path) -> tuple[int, int]:
-    """Return the bytes read and written by opening a file and appending a row."""
+    """Return the bytes that this thread reads and writes to open a file and append a row."""
     text = lines(frames([1]))
     before = bytes_moved()
     writer = CsvWriter(path)
