@@ -89,14 +89,12 @@ class Crew:
 
     def _replace(self, seat: _Seat, code: int) -> None:
         """Decide what comes after a worker that ended though nobody here told it to."""
-        is_steady = time.monotonic() - seat.began > STEADY_SECONDS
-        seat.was_steady |= is_steady
+        lasted = time.monotonic() - seat.began
+        seat.was_steady |= lasted > STEADY_SECONDS
         if code > 0 and not seat.was_steady:
             self._worst = code
             return
-        if is_steady:
-            seat.back_off.reset()
-        delay = seat.back_off.next()
+        delay = seat.back_off.after(lasted, STEADY_SECONDS)
         seat.due = time.monotonic() + delay
         self.restarts += 1
         how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"

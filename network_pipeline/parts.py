@@ -7,7 +7,6 @@ order of the inputs: the files and the figures are the same.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -187,7 +186,7 @@ def opened(unit: Unit) -> Iterator[tuple[list[Path], Made]]:
 def part_of(paths: Sequence[Path]) -> str:
     """Return what the part files of files are called: parts keep their name."""
     first = paths[0]
-    return first.name if is_part(first.name) else part_name(_sha256(first))
+    return first.name if is_part(first.name) else part_name(places.sha256(first))
 
 
 def convert(path: Path, takes: Takes, plan: Plan, counters: Counters, made: Made) -> None:
@@ -206,11 +205,3 @@ def convert(path: Path, takes: Takes, plan: Plan, counters: Counters, made: Made
 def with_filter(plan: Plan, text: str) -> Plan:
     """Return a plan with a filter of its own: what it compiled is of one process."""
     return replace(plan, filter=FileFilter(text)) if text else plan
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"cannot read {path}: {error.strerror}") from None

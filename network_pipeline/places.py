@@ -9,6 +9,7 @@ it under a hidden name first.
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import sys
@@ -123,6 +124,19 @@ def remove(name: str) -> None:
 def last(name: str) -> str:
     """Return the last part of a name: that of the file or directory."""
     return PurePosixPath(name).name
+
+
+def sha256(path: Path) -> str:
+    """Return the digest of a file of this machine, in hex.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UsageError(f"cannot read {path}: {error.strerror or error}") from None
 
 
 @contextmanager

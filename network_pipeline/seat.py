@@ -78,9 +78,7 @@ class Seat:
 
     def put_off(self) -> float:
         """Let the successor of a worker that died wait, longer each time; return how long."""
-        if time.monotonic() - self.began > STEADY_SECONDS:
-            self.back_off.reset()
-        delay = self.back_off.next()
+        delay = self.back_off.after(time.monotonic() - self.began, STEADY_SECONDS)
         self.due = time.monotonic() + delay
         self.restarts += 1
         return delay

@@ -136,6 +136,7 @@ class Export:
             self._part.unlink(missing_ok=True)
             with suppress(OSError):  # of what could not be written
                 self._file.close()
+            self._release()
 
     def _complete(self, file: IO[bytes]) -> None:
         self._end()
@@ -158,6 +159,9 @@ class Export:
 
     def _end(self) -> None:
         """Write what comes after the rows."""
+
+    def _release(self) -> None:
+        """Let go of what writes, whether the file is complete or gone."""
 
 
 class CsvExport(Export):
@@ -213,21 +217,13 @@ class ParquetExport(Export):
         if self._waiting_rows >= GROUP_ROWS or len(self._waiting) >= _MOST_WAITING:
             self._write_groups(GROUP_ROWS)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            super().__exit__(kind, error, trace)
-        finally:
-            self._writer.is_open = False  # else it writes a footer when it is collected
-
     def _end(self) -> None:
         self._write_groups(1)
         self._writer.add_key_value_metadata(self.facts)
         self._writer.close()
+
+    def _release(self) -> None:
+        self._writer.is_open = False  # else it writes a footer when it is collected
 
     def _leaves(self) -> list[str]:
         """Return what Parquet calls the columns: a list's values have a path."""

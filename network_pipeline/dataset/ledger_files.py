@@ -15,7 +15,9 @@ from network_pipeline.ledger import DatasetLedger, LedgerError
 
 ENDING = ".ledger.json"
 
-#: Endings of the files whose rows can be held against a ledger, those in writing among them.
+#: Endings of datasets whose rows can be read; and of those that can be held against a ledger, the
+#: ones in writing among them.
+COMPLETE_ENDINGS = (".csv", ".parquet")
 DATASET_ENDINGS = (".csv", ".csv.part", ".parquet")
 
 

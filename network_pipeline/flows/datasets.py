@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
+from network_pipeline.dataset.ledger_files import COMPLETE_ENDINGS
 from network_pipeline.dataset.partitions import is_part
 from network_pipeline.decode.assembly import offsets_of
 from network_pipeline.errors import DatasetError, UsageError
@@ -29,9 +30,6 @@ from network_pipeline.flows.fields import READ_NUMBERS, READ_TEXTS
 from network_pipeline.flows.merging import merged
 from network_pipeline.flows.recording import Recording
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, arrow_schema
-
-#: How names of datasets end.
-SUFFIXES = (".csv", ".parquet")
 
 #: Columns of which a Parquet file has dictionaries, which are read as such.
 _CODED = ("source", "session", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst")
@@ -48,7 +46,7 @@ _PAYLOAD = "raw_load"
 
 def is_dataset(path: str) -> bool:
     """Return whether a file is a dataset by the ending of its name, and no capture file."""
-    return Path(path).suffix in SUFFIXES
+    return Path(path).suffix in COMPLETE_ENDINGS
 
 
 def check(paths: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from threading import Event
 from network_pipeline import places
 from network_pipeline.convert import COUNTED as FRAMES_COUNTED
 from network_pipeline.convert import Plan
+from network_pipeline.dataset.ledger_files import COMPLETE_ENDINGS
 from network_pipeline.flows import datasets, outputs
 from network_pipeline.flows.outputs import Outputs
 from network_pipeline.flows.recording import COUNTED, FlowSettings, Recording
@@ -29,7 +30,7 @@ def units_of_datasets(names: Sequence[str]) -> list[Unit]:
     Raises:
         UsageError: there is no such file, or it cannot be reached.
     """
-    found = dict.fromkeys(places.expand(names, datasets.SUFFIXES))
+    found = dict.fromkeys(places.expand(names, COMPLETE_ENDINGS))
     return [Unit(files) for files in datasets.together(list(found))]
 
 

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from network_pipeline import places
+from network_pipeline.dataset.ledger_files import COMPLETE_ENDINGS
 from network_pipeline.labelled import manifest, report, rules_file
 from network_pipeline.labelled.audit import Audit, as_json, audit
 from network_pipeline.labelled.dataset import open_dataset
 from network_pipeline.labelled.prepare import Plan, Preparation
-from network_pipeline.labelled.tables import ENDINGS, open_tables
+from network_pipeline.labelled.tables import open_tables
 from network_pipeline.labelled.whole_directory import (
     MANIFEST,
     SentDirectory,
@@ -43,7 +44,7 @@ def make(target: str, inputs: Inputs, plan: Plan, address: str = "") -> Audit:
     """
     is_remote = places.is_remote(target)
     rules = rules_file.load(inputs.labels)
-    names = places.expand(inputs.files, ENDINGS)
+    names = places.expand(inputs.files, COMPLETE_ENDINGS)
     tables = open_tables(names, inputs.form, address)
     made = Preparation(tables, inputs.form, rules, plan)
     made.check()

@@ -7,7 +7,6 @@ roles, what was lost before. Nothing in it depends on when or where it was made.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -170,8 +169,6 @@ def _losses(name: str) -> dict[str, int]:
 
 
 def _file(key: str, path: Path) -> dict[str, Any]:
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "@type": "cr:FileObject",
         "@id": f"{key}.parquet",
@@ -179,7 +176,7 @@ def _file(key: str, path: Path) -> dict[str, Any]:
         "contentUrl": path.name,
         "contentSize": f"{path.stat().st_size} B",
         "encodingFormat": "application/x-parquet",
-        "sha256": digest,
+        "sha256": places.sha256(path),
     }
 
 

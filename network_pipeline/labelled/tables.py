@@ -7,7 +7,6 @@ Whatever the file, hex columns are bytes and times are nanoseconds in UTC.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,9 +25,6 @@ from network_pipeline.flows.schema import FLOW_COLUMNS
 from network_pipeline.flows.schema import arrow_schema as flows_schema
 from network_pipeline.labelled import antinex, meaning
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
-
-#: How names of datasets end.
-ENDINGS = (".csv", ".parquet")
 
 #: Rows that are worked on at once.
 BATCH_ROWS = 65_536
@@ -126,7 +122,7 @@ def batches(table: Table, form: str) -> Iterator[pl.DataFrame]:
 
 def _about(form: str, name: str) -> Table:
     with places.fetched(name) as path:
-        digest = _sha256(path)
+        digest = places.sha256(path)
         table = _open(path, form).table
         return replace(table, name=name, sha256=digest, bytes=path.stat().st_size)
 
@@ -245,14 +241,6 @@ def _stored(schema: pa.Schema) -> pa.Schema:
             kind = pa.string()
         columns.append(pa.field(column.name, kind))
     return pa.schema(columns)
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from None
 
 
 def _first_line(error: Exception) -> str:

@@ -81,12 +81,12 @@ def main() -> int:
 
 
 def _run(values: cli.Values) -> None:
-    from network_pipeline.flows import datasets  # noqa: PLC0415
+    from network_pipeline.dataset.ledger_files import COMPLETE_ENDINGS  # noqa: PLC0415
 
     if cli.is_partitioned(values["output"], values["dask"]):
         _run_partitioned(cli.for_workers(values, "output", "packets"))
         return
-    with places.all_fetched(values["files"], datasets.SUFFIXES) as names:
+    with places.all_fetched(values["files"], COMPLETE_ENDINGS) as names:
         given = {**values, "files": names}
         if _are_datasets(given):
             _run_on_datasets(given)

@@ -50,7 +50,7 @@ def _run(values: cli.Values) -> None:
     processing = settings.processor_settings(values)
     worker_of = settings.worker_of(settings.environment())
     if values["workers"] > 1:
-        _run_crew(values, stop)
+        _run_crew(values, processing, stop)
     elif worker_of is None:
         _process(values, processing, stop)
     elif _ends_with(worker_of[0]):
@@ -65,12 +65,14 @@ def _ends_with(parent: int) -> bool:
     return os.getppid() == parent
 
 
-def _run_crew(values: cli.Values, stop: threading.Event) -> None:
+def _run_crew(
+    values: cli.Values, processing: settings.ProcessorSettings, stop: threading.Event
+) -> None:
     from network_pipeline.crew import Crew  # noqa: PLC0415
 
     if values["stop_after_num"]:
         raise UsageError("--stop-after-num counts in one process, and --workers makes several")
-    workers = _workers(values)
+    workers = _workers(processing, values["workers"])
     commands = [
         [sys.executable, *sys.orig_argv[1:], *_flags(values, number, worker)]
         for number, worker in enumerate(workers)
@@ -78,9 +80,10 @@ def _run_crew(values: cli.Values, stop: threading.Event) -> None:
     Crew(commands, settings.for_workers(settings.environment(), workers[0].crew)).run(stop)
 
 
-def _workers(values: cli.Values) -> list[settings.ProcessorSettings]:
-    processing = settings.processor_settings(values)
-    return [processing.of_worker(number) for number in range(1, values["workers"] + 1)]
+def _workers(
+    processing: settings.ProcessorSettings, count: int
+) -> list[settings.ProcessorSettings]:
+    return [processing.of_worker(number) for number in range(1, count + 1)]
 
 
 def _flags(values: cli.Values, index: int, worker: settings.ProcessorSettings) -> list[str]:
@@ -147,8 +150,8 @@ def _check(values: cli.Values) -> list[str]:
     from network_pipeline.broker import durability, topology  # noqa: PLC0415
 
     broker = settings.broker_settings(values)
-    is_crew = values["workers"] > 1
-    processors = _workers(values) if is_crew else [settings.processor_settings(values)]
+    processing, count = settings.processor_settings(values), values["workers"]
+    processors = _workers(processing, count) if count > 1 else [processing]
     targets = [recorder_of(each).check() for each in processors]
     topology.check(broker)
     durability.warn(broker)
