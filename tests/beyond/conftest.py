@@ -22,7 +22,7 @@ def _need(*packages: str) -> None:
         pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def s3() -> Iterator[str]:
     """The address of the server, which this process and what it starts use as S3."""
     _need("s3fs", "moto")
@@ -41,7 +41,7 @@ def s3() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def cluster(s3: str) -> Iterator[str]:
     """The address of the scheduler."""
     _need("distributed")
