@@ -32,6 +32,7 @@ _COMPILED = (
     "network_pipeline/flows/packets",
     "network_pipeline/flows/store",
     "network_pipeline/flows/texts",
+    "network_pipeline/text_forms",
 )
 _DIRECTIVES = {
     "language_level": 3,

@@ -51,7 +51,7 @@ def read(
         ValueError: it does not, or is larger; the text is a reason that quotes no content.
     """
     try:
-        plain_bytes = sum(map(_plain_bytes, _messages(body, schema)))
+        plain_bytes = sum(map(_plain_bytes, _messages(body)))
         if plain_bytes > most_plain_bytes:
             raise ValueError(f"{plain_bytes} bytes decompressed, the limit is {most_plain_bytes}")
         with ipc.open_stream(body, options=_IN_ONE_THREAD) as stream:
@@ -66,17 +66,16 @@ def read(
     return rows
 
 
-def _messages(body: bytes, schema: pa.Schema) -> list[ipc.Message]:
-    """Return the messages of a stream after its schema."""
-    dictionaries = sum(pa.types.is_dictionary(field.type) for field in schema)
-    wanted = ["schema", *["dictionary"] * dictionaries, "record batch"]
+def _messages(body: bytes) -> list[ipc.Message]:
+    """Return the messages of a stream after its schema: dictionaries, and a batch as the last."""
     file = pa.BufferReader(body)
-    messages = []
-    for message, kind in zip(_up_to_end(file), [*wanted, "end"], strict=False):
-        if message.type != kind or message.metadata_version != ipc.MetadataVersion.V5:
-            raise ValueError("an Arrow stream that holds more than one batch or none")
-        messages.append(message)
-    if len(messages) != len(wanted) or file.tell() != len(body):
+    messages = list(_up_to_end(file))
+    kinds = [message.type for message in messages]
+    if kinds != ["schema", *["dictionary"] * (len(kinds) - 2), "record batch"]:
+        raise ValueError("an Arrow stream that holds more than one batch or none")
+    if any(message.metadata_version != ipc.MetadataVersion.V5 for message in messages):
+        raise ValueError("an Arrow stream of another version of its format")
+    if file.tell() != len(body):
         raise ValueError("an Arrow stream that is cut, or with bytes behind its end")
     return messages[1:]
 

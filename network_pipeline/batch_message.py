@@ -11,20 +11,16 @@ message is of one agent and one session, which its headers name too, and has no 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import product
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
-from numpy.typing import NDArray
 
-from network_pipeline import arrow_stream
+from network_pipeline import arrow_arrays, arrow_stream, text_forms
 from network_pipeline.errors import MessageError
 from network_pipeline.message import (
     MAX_BODY_BYTES,
-    TEXT_PATTERNS,
     Message,
     check_envelope,
     headers_of,
@@ -50,9 +46,16 @@ _COMPRESSES = 2
 #: How full a message is meant to be, since the next rows may compress less well.
 _FILL = 0.9
 
-_TEXTS = {
-    pattern: [column.name for column in COLUMNS if column.type == kind]
-    for kind, pattern in TEXT_PATTERNS.items()
+_FORMS_OF_TYPES = {
+    "mac": text_forms.MAC,
+    "ipv4": text_forms.IPV4,
+    "ipv6": text_forms.IPV6,
+    "string": text_forms.LINE,
+}
+_FORMS = {
+    column.name: _FORMS_OF_TYPES[column.type]
+    for column in COLUMNS
+    if column.type in _FORMS_OF_TYPES
 }
 
 
@@ -115,8 +118,9 @@ def decode(body: bytes, content_type: str | None, headers: Mapping[str, Any]) ->
     except ValueError as error:
         raise MessageError(str(error)) from None
     _check_identity(rows, headers)
-    for pattern, names in _TEXTS.items():
-        _check_texts(rows, names, pattern)
+    for name, form in _FORMS.items():
+        if not _fits(rows.column(name), form):
+            raise MessageError(f"{name}: not a valid value")
     return rows
 
 
@@ -127,98 +131,35 @@ def _check_identity(rows: pa.RecordBatch, headers: Mapping[str, Any]) -> None:
             raise MessageError(f"another {name} than the headers say")
     if headers.get("count", rows.num_rows) != rows.num_rows:
         raise MessageError(f"{rows.num_rows} frames, not as many as the headers say")
-    numbers = rows.column("frame_number")
-    if numbers.null_count or pc.min(numbers).as_py() == 0:
+    column = rows.column("frame_number")
+    numbers = arrow_arrays.values(column, np.uint64)
+    if column.null_count or not numbers.all():
         raise MessageError("no frame.number")
-    first = numbers[0].as_py()
-    if headers.get("first", first) != first:
-        raise MessageError(f"frame {first} comes first, not the one that the headers say")
-    if len(numbers.unique()) < len(numbers):
+    if headers.get("first", numbers[0]) != numbers[0]:
+        raise MessageError(f"frame {numbers[0]} comes first, not the one that the headers say")
+    if not np.all(numbers[1:] > numbers[:-1]) and len(np.unique(numbers)) < len(numbers):
         raise MessageError("a frame.number twice")
 
 
 def _the_only_value(name: str, column: pa.DictionaryArray) -> str:
     if column.null_count or not (value := column[0].as_py() if len(column) else None):
         raise MessageError(f"no {name}")
-    if pc.count_distinct(column.indices).as_py() > 1:
+    places = arrow_arrays.values(column.indices, np.int32)
+    if np.any(places != places[0]):
         raise MessageError(f"more than one {name}")
     return str(value)
 
 
-def _check_texts(rows: pa.RecordBatch, names: Sequence[str], pattern: str) -> None:
-    """Check the texts of columns of one type.
-
-    Together, since a pattern takes longer to compile than to match in one column; and what differs
-    only once, since addresses and names come again and again. What can be seen to be right from
-    the bytes of a column, which is most of it, is not matched at all.
-    """
-    is_plain = _PLAIN.get(pattern, lambda _texts: False)
-    texts = {name: _present(rows.column(name)) for name in names}
-    unclear = {name: each for name, each in texts.items() if len(each) and not is_plain(each)}
-    distinct = {name: each.unique() for name, each in unclear.items()}
-    if not distinct or _all_match(pa.concat_arrays(list(distinct.values())), pattern):
-        return
-    wrong = next(name for name, each in distinct.items() if not _all_match(each, pattern))
-    raise MessageError(f"{wrong}: not a valid value")
-
-
-def _present(column: pa.Array[Any]) -> pa.Array[Any]:
-    """Return the texts of a column, those of a dictionary once."""
+def _fits(column: pa.Array[Any], form: int) -> bool:
+    """Return whether the texts of a column have a form, those of a dictionary all of them."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary
     if column.null_count == len(column):
-        return column.slice(0, 0)
-    return column.drop_null() if column.null_count else column
-
-
-def _octets(texts: pa.Array[Any]) -> tuple[NDArray[np.int32], bytes]:
-    """Return how long texts are, and their bytes behind one another."""
-    _, offsets, data = texts.buffers()
-    begins = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1]
-    return np.diff(begins), bytes(data or b"")[begins[0] : begins[-1]]
-
-
-def _are_macs(texts: pa.Array[Any]) -> bool:
-    lengths, octets = _octets(texts)
-    return bool(np.all(lengths == len(_MAC))) and octets.translate(_HEX_DIGITS) == _MAC * len(texts)
-
-
-def _are_ipv4(texts: pa.Array[Any]) -> bool:
-    _, offsets, data = texts.buffers()
-    shapes = pa.py_buffer(bytes(data or b"").translate(_DIGITS))
-    shaped = pa.StringArray.from_buffers(len(texts), offsets, shapes, offset=texts.offset)
-    return _IPV4_SHAPES.issuperset(shaped.unique().to_pylist())
-
-
-def _are_ipv6(texts: pa.Array[Any]) -> bool:
-    lengths, octets = _octets(texts)
-    return bool(np.all((lengths >= 2) & (lengths <= 45))) and not octets.translate(
-        None, b"0123456789abcdef:."
+        return True
+    return text_forms.all_fit(
+        form,
+        arrow_arrays.bitmap(column).data,
+        column.offset,
+        arrow_arrays.ends(column).data,
+        arrow_arrays.octets(column).data,
     )
-
-
-def _are_printable(texts: pa.Array[Any]) -> bool:
-    _, octets = _octets(texts)
-    return not octets.translate(None, bytes(range(0x20, 0x7F)))
-
-
-#: What digits are made, so that only the shape is left.
-_DIGITS = bytes.maketrans(b"123456789", b"0" * 9)
-_HEX_DIGITS = bytes.maketrans(b"123456789abcdef", b"0" * 15)
-_MAC = b":".join([b"00"] * 6)
-_IPV4_SHAPES = frozenset(
-    ".".join("0" * count for count in counts) for counts in product((1, 2, 3), repeat=4)
-)
-
-#: By type, what tells from the bytes of texts that they fit; where it says no, they may yet.
-_SEEN: Mapping[str, Callable[[pa.Array[Any]], bool]] = {
-    "mac": _are_macs,
-    "ipv4": _are_ipv4,
-    "ipv6": _are_ipv6,
-    "string": _are_printable,
-}
-_PLAIN = {TEXT_PATTERNS[kind]: check for kind, check in _SEEN.items()}
-
-
-def _all_match(texts: pa.Array[Any], pattern: str) -> bool:
-    return bool(pc.all(pc.match_substring_regex(texts, f"^(?:{pattern})$"), min_count=0).as_py())

@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from network_pipeline import batch_message, message
+from network_pipeline import arrow_arrays, batch_message, message
 from network_pipeline.errors import MessageError
 from network_pipeline.message import Nested
 
@@ -61,8 +61,7 @@ def source(rows: Rows) -> str:
 def numbers(rows: Rows) -> NDArray[np.uint64]:
     """Return the frames' numbers in the session."""
     if isinstance(rows, pa.RecordBatch):
-        column = rows.column("frame_number")  # whose to_numpy would import pandas
-        return np.frombuffer(column.buffers()[1], np.uint64)[column.offset :][: len(column)]
+        return arrow_arrays.values(rows.column("frame_number"), np.uint64)
     return np.array([rows["frame"]["number"]], np.uint64)
 
 

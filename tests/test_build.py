@@ -35,6 +35,7 @@ _MODULES = {
     "network_pipeline/flows/packets",
     "network_pipeline/flows/store",
     "network_pipeline/flows/texts",
+    "network_pipeline/text_forms",
 }
 _LEAST_SETUPTOOLS = 77
 

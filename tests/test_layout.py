@@ -64,8 +64,10 @@ LAYERS = (
     ("rows", "sessions", "verify", "losses"),
     ("batch_message", "ledger"),
     ("message", "settings"),
-    ("arrow_stream",),
+    ("arrow_stream", "text_forms"),
     (
+        "arrow_arrays",
+        "interpreted",
         "schema",
         "frames",
         "metrics",

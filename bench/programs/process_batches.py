@@ -12,8 +12,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from network_pipeline import settings
-from network_pipeline.batch_message import ARROW_TYPE
-from network_pipeline.broker.subscription import Delivery
+
+settings.keep_freed_memory()
+settings.keep_algebra_in_one_thread()
+
+from network_pipeline.batch_message import ARROW_TYPE  # noqa: E402  as in commands: after that
+from network_pipeline.broker.subscription import Delivery  # noqa: E402
+from network_pipeline.metrics import Counters  # noqa: E402
+from network_pipeline.processor import Processor  # noqa: E402
+from network_pipeline.scripts.packets import recorder_of  # noqa: E402
 
 _MESSAGES_AT_ONCE = 16
 
@@ -49,11 +56,6 @@ class Messages:
 
 def main(messages: str, output: Path) -> int:
     """Write the rows; return how many they are."""
-    settings.keep_freed_memory()
-    from network_pipeline.metrics import Counters  # noqa: PLC0415
-    from network_pipeline.processor import Processor  # noqa: PLC0415
-    from network_pipeline.scripts.packets import recorder_of  # noqa: PLC0415
-
     processing = settings.ProcessorSettings(output=output)
     counters = Counters("received", "written", "duplicate", "rejected")
     consumer, recorder = Messages(messages), recorder_of(processing)

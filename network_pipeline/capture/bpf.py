@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 

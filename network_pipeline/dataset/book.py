@@ -23,7 +23,7 @@ import numpy as np
 
 from network_pipeline import ledger
 from network_pipeline.dataset import ledger_files
-from network_pipeline.dataset.writers import errors_of
+from network_pipeline.dataset.writers import HEADER, errors_of
 from network_pipeline.errors import DatasetError
 from network_pipeline.ledger import AgentLedger, DatasetLedger, LedgerError, SessionLedger
 from network_pipeline.range_sets import LARGEST, Numbers, RangeSet
@@ -239,7 +239,7 @@ class Book:
 
     def _read_rows(self, dataset: Path, offset: int) -> bool:
         with errors_of(dataset):
-            if offset and offset == dataset.stat().st_size:
+            if dataset.stat().st_size == max(offset, len(HEADER)):
                 return True
         # Polars, which it takes, is slow to import, and most files are new.
         from network_pipeline.dataset.identities import IdentityReader  # noqa: PLC0415

@@ -3,7 +3,7 @@
 Columns side by side that have values in the same rows, as those of a layer do, are a run: where
 they have none, a run is as many commas.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`. Text is quoted where it holds a comma or
+Compiled, see :mod:`network_pipeline.interpreted`. Text is quoted where it holds a comma or
 a quote; line breaks are not looked for, since no value may hold one.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 

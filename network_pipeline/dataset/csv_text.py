@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from network_pipeline import arrow_arrays
 from network_pipeline.dataset import csv_cells
 from network_pipeline.decode.assembly import memory
 from network_pipeline.schema import COLUMNS, INTEGER_LIMITS
@@ -63,6 +63,8 @@ def _as_text(array: pa.Array[Any]) -> pa.Array[Any]:
     """Return numbers as the shortest text that is theirs; those of a list with ``;`` between."""
     if not pa.types.is_list(array.type):
         return array.cast(pa.string())
+    import pyarrow.compute as pc  # noqa: PLC0415  slow to import, and packets have no lists
+
     texts = pa.ListArray.from_arrays(array.offsets, array.flatten().cast(pa.string()))
     return pc.binary_join(texts, ";")
 
@@ -93,12 +95,12 @@ class _Cells:
         cell = _KINDS[kind]
         if kind in self._numbers:
             self._cells.append((cell, len(self._numbers[kind])))
-            self._numbers[kind].append(self._values(array, kind))
+            self._numbers[kind].append(arrow_arrays.values(array, kind))
             self._most_bytes += self._rows * _DIGITS[kind]
             return
         self._cells.append((cell, len(self._places)))
         if cell == csv_cells.TIME:
-            self._places.append(np.append(self._values(array, "int64"), 0))
+            self._places.append(np.append(arrow_arrays.values(array, np.int64), 0))
             self._most_bytes += self._rows * csv_cells.TIME_BYTES
         else:
             self._add_data(array)
@@ -145,25 +147,16 @@ class _Cells:
     def _bits(self, array: pa.Array[Any]) -> NDArray[np.uint8]:
         if array.null_count in (0, self._rows):
             return np.full(self._rows, array.null_count == 0, np.uint8)
-        bits = np.unpackbits(np.frombuffer(array.buffers()[0], np.uint8), bitorder="little")
+        bits = np.unpackbits(arrow_arrays.bitmap(array), bitorder="little")
         return bits[array.offset : array.offset + self._rows]
 
-    def _values(self, array: pa.Array[Any], dtype: str) -> NDArray[Any]:
-        return _counted(array.buffers()[1], dtype, array.offset, self._rows)
-
     def _add_data(self, array: pa.Array[Any]) -> None:
-        _, offsets, data = array.buffers()
-        ends = _counted(offsets, "int32", array.offset, self._rows + 1)
+        ends = arrow_arrays.ends(array)
         first, last = int(ends[0]), int(ends[-1])
         self._places.append(ends + np.int64(self._data_bytes - first))
-        self._data.append(np.frombuffer(data or b"", np.uint8)[first:last])
+        self._data.append(arrow_arrays.octets(array)[first:last])
         self._data_bytes += last - first
         self._most_bytes += 2 * (last - first) + 2 * self._rows  # hex, or quoted
-
-
-def _counted(buffer: pa.Buffer, dtype: str, first: int, count: int) -> NDArray[Any]:
-    """Return so many values of a buffer, which may end with a part of one."""
-    return np.frombuffer(buffer, dtype, count, first * np.dtype(dtype).itemsize)
 
 
 def _matrix(rows: list[NDArray[Any]], width: int, dtype: type[np.generic]) -> NDArray[Any]:

@@ -1,6 +1,6 @@
 """The loops of :mod:`.dns`: reads messages, many in a row, and writes what they say as texts.
 
-Compiled, see :mod:`.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from network_pipeline.decode.written import Text
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 

@@ -1,7 +1,7 @@
 """The columns of located layers: one tight loop for each, over all rows.
 
 A place of -1 leaves a number as it was and a text or bytes empty. Compiled, see
-:mod:`.interpreted`.
+:mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from network_pipeline.decode.options import write_blocks
 from network_pipeline.decode.written import Text
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 

@@ -6,7 +6,7 @@ frame. So the columns of a layer can be gathered from its places without another
 
 A place is not only the beginning of a layer but of anything that can be absent by itself, such as
 identifier and sequence number of ICMP. A span is a place with an end. Compiled, see
-:mod:`.interpreted`.
+:mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from network_pipeline.decode.places import LAYERS, PLACES, REASONS
 from network_pipeline.frames import LinkType
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 

@@ -3,7 +3,7 @@
 Every option but END and NOP says its own length, so an option that nobody knows is stepped over,
 and one whose length does not fit its kind is passed by with ``error`` set. A length that leads
 nowhere (below 2, or past the end) ends the pass: what was read before it stays. Where an option is
-repeated, its first value counts. Compiled, see :mod:`.interpreted`.
+repeated, its first value counts. Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Values written as text, byte by byte, into memory of a fixed size.
 
-The texts equal those of :mod:`.text`. Compiled, see :mod:`.interpreted`.
+The texts equal those of :mod:`.text`. Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations

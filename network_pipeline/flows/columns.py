@@ -7,13 +7,14 @@ each that differs is read once.
 from __future__ import annotations
 
 import socket
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from network_pipeline import arrow_arrays
 from network_pipeline.decode.assembly import filled, memory, offsets_of
 from network_pipeline.errors import DatasetError
 from network_pipeline.flows.fields import READ_NUMBERS
@@ -58,10 +59,9 @@ def fill(out: NDArray[np.int64], array: pa.Array[Any], absent: int) -> None:
         out.fill(absent)
         return
     kind = "int64" if pa.types.is_timestamp(array.type) else str(array.type)
-    dtype = np.dtype(kind)
-    values = np.frombuffer(array.buffers()[1], dtype, rows, array.offset * dtype.itemsize)
+    values = arrow_arrays.values(array, kind)
     if array.null_count:
-        bits = np.frombuffer(array.buffers()[0], np.uint8)
+        bits = arrow_arrays.bitmap(array)
         spread(values.data, bits.data, array.offset, absent, out.data)
     else:
         np.copyto(out, values, casting="unsafe")
@@ -77,26 +77,14 @@ def is_asking(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
     return asking
 
 
-class _Texts(NamedTuple):
-    offsets: NDArray[np.int32]
-    data: NDArray[np.uint8]
-
-
-def _texts(array: pa.Array[Any]) -> _Texts:
-    """Return where texts or bytes begin and end, and the bytes; of those that are null none."""
-    _, offsets, data = array.buffers()
-    places = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * array.offset)
-    return _Texts(places, np.frombuffer(data or b"\0", np.uint8))
-
-
 def _read_ipv4(array: pa.Array[Any], name: str, words: NDArray[np.uint64]) -> None:
     if isinstance(array, pa.DictionaryArray):
         known = np.zeros(len(array.dictionary), np.uint64)
         _read_ipv4(array.dictionary, name, known)
         _choose(array, known[None], words[None])
     elif array.null_count < len(array):
-        texts = _texts(array)
-        if wrong := ipv4_words(texts.offsets.data, texts.data.data, words.data):
+        texts = arrow_arrays.octets(array)
+        if wrong := ipv4_words(arrow_arrays.ends(array).data, texts.data, words.data):
             raise DatasetError(f"{name}: {wrong} rows hold no IPv4 address")
 
 
@@ -134,6 +122,6 @@ def _payloads(
     bits = pa.py_buffer(np.packbits(asking, bitorder="little"))
     mask = pa.Array.from_buffers(pa.bool_(), batch.num_rows, [None, bits], 0)
     cut = pc.binary_slice(batch.column("raw_load").filter(mask), 0, PAYLOAD_BYTES)
-    texts = _texts(cut)
-    sizes[asking] = np.diff(texts.offsets)
-    return offsets_of(sizes), texts.data[texts.offsets[0] :]
+    ends = arrow_arrays.ends(cut)
+    sizes[asking] = np.diff(ends)
+    return offsets_of(sizes), arrow_arrays.octets(cut)[ends[0] :]

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
+from network_pipeline import arrow_arrays
 from network_pipeline.dataset.ledger_files import COMPLETE_ENDINGS
 from network_pipeline.dataset.partitions import is_part
 from network_pipeline.decode.assembly import offsets_of
@@ -217,11 +218,10 @@ def _bytes_of(array: pa.Array[Any]) -> pa.Array[Any]:
     """Return hex texts as bytes; those that are null stay so."""
     if array.null_count == len(array):
         return pa.nulls(len(array), pa.binary())
-    _, offsets, data = array.buffers()
-    places = np.frombuffer(offsets, np.int32, len(array) + 1, 4 * array.offset)
+    places = arrow_arrays.ends(array)
     if (np.diff(places) % 2).any():
         raise binascii.Error("a column of hex has a text of odd length")
-    packed = binascii.unhexlify(memoryview(data)[places[0] : places[-1]])
+    packed = binascii.unhexlify(arrow_arrays.octets(array)[places[0] : places[-1]].data)
     present = np.diff(places) > 0
     bitmap = pa.py_buffer(np.packbits(present, bitorder="little"))
     begins = pa.py_buffer(offsets_of((np.diff(places) // 2).astype(np.int32)))

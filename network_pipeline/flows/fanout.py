@@ -7,7 +7,7 @@ the count of a pair goes from nothing to one the source has a port or a host mor
 known by 64 mixed bits of what they stand for. If more flows begin within a minute than there is
 room for, the oldest leave early.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations

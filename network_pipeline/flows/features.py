@@ -4,7 +4,7 @@ Everything is a running sum, so that a flow takes the same memory however long i
 deviations are summed as Youngs and Cramer do (Chan, Golub, LeVeque 1983, formula 1.5), from exact
 sums of integers: equal values have a deviation of exactly 0.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 Datagrams are known by their key without ports and their identification (RFC 791, RFC 8200 section
 4.5), each at one place of a small table: a newer one takes the place of an older one.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations

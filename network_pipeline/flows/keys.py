@@ -5,7 +5,7 @@ in community ids (:mod:`.community`) the type stands for the port of the sender 
 answers it for that of the receiver, so that a request and its reply share a flow. A type that
 nothing answers makes flows of one direction, with its code as the port of the receiver.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations

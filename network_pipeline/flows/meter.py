@@ -6,7 +6,7 @@ alone, never on batches. A flow that TCP has closed stays for a while, so that l
 own and no flow of leftovers; a new connection of the same ends takes its place at once.
 
 ``update`` stops where the room for ended flows is full: the caller takes them and calls it again.
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from network_pipeline.flows.packets import Packets
 from network_pipeline.flows.store import MOST_SESSIONS, Store
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 

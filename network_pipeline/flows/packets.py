@@ -4,7 +4,7 @@ A batch is a matrix of numbers, -1 where a value is absent, and the addresses as
 ``read`` finds what layers a row has and derives lengths: ``length`` are the bytes of the IP packet,
 ``payload`` those above its transport header, ``header`` those of that.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from network_pipeline.flows.fields import PORTS, READ_NUMBERS
 from network_pipeline.flows.keys import Key
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 

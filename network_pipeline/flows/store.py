@@ -7,7 +7,7 @@ with the flow that waits longest at its head; so what is to end is always found 
 that of ``most`` flows, but the system gives it page by page when it is first used, and rows that
 became free are used first.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations

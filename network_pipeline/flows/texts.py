@@ -4,7 +4,7 @@ A community id is ``1:`` and the base64 of the SHA-1 of seed, addresses, protoco
 lesser end first, so that other tools that saw a flow give it the same one. Source:
 https://github.com/corelight/community-id-spec, version 1; SHA-1: RFC 3174; base64: RFC 4648.
 
-Compiled, see :mod:`network_pipeline.decode.interpreted`.
+Compiled, see :mod:`network_pipeline.interpreted`.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from network_pipeline.decode.written import Text
 from network_pipeline.flows.fields import ICMP_ONE_WAY, NO_PORTS
 
 if not TYPE_CHECKING:
-    from network_pipeline.decode.interpreted import nogil
+    from network_pipeline.interpreted import nogil
 else:
     from cython import nogil
 
