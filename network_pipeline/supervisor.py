@@ -16,6 +16,7 @@ session's ledger says it too, which is the successor's to publish.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import selectors
@@ -101,28 +102,29 @@ class Supervisor:
         for number in _SIGNALS:
             signal.signal(number, lambda number, _frame: self._signals.append(number))
         signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
-        with here, there, selectors.PollSelector() as selector:  # a child has no part in it
+        with (
+            here,
+            there,
+            selectors.PollSelector() as selector,  # a child has no part in it
+            contextlib.ExitStack() as opened,  # whatever ends this, the terminal is given back
+        ):
+            opened.callback(signal.set_wakeup_fd, -1)
             selector.register(here, selectors.EVENT_READ, partial(_drain, here))
             for watcher in self._watchers:
                 watcher.open(selector)
+                opened.callback(watcher.close)
             for seat in self._seats:
                 self._start(seat)
             while any(seat.pid for seat in self._seats) or not self._is_stopping:
                 for key, _ in selector.select(TURN_SECONDS):
                     key.data()
                 self._turn()
-            signal.set_wakeup_fd(-1)
-            self._close_watchers()
         self._settle()
         _log.info("network-agent ended: %s", text(self._counts()))
         if self._failed:
             error = NetworkPipelineError("workers ended with errors, which they have said")
             error.exit_code = self._failed
             raise error
-
-    def _close_watchers(self) -> None:
-        for watcher in self._watchers:
-            watcher.close()
 
     def _settle(self) -> None:
         """Count what is in the rings of workers that did not end in good order."""
@@ -166,7 +168,8 @@ class Supervisor:
         elif number in (signal.SIGTERM, signal.SIGINT):
             if self._is_stopping:
                 self._signal_all(signal.SIGKILL)
-                self._close_watchers()
+                for watcher in self._watchers:
+                    watcher.close()
                 os._exit(_INTERRUPTED_TWICE)
             self._stop()
 

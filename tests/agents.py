@@ -28,10 +28,13 @@ _AGENT = "import sys; from network_pipeline.scripts.agent import main; sys.exit(
 class Agent(Part):
     """The command, running in a namespace."""
 
+    #: What its process runs.
+    code = _AGENT
+
     def __init__(self, where: Namespace, log: Path, *flags: str, **variables: str) -> None:
         self.name = "network-agent"
         self._log = log
-        command = where.command(sys.executable, "-c", _AGENT, *flags)
+        command = where.command(sys.executable, "-c", self.code, *flags)
         with log.open("wb") as file:
             self._process = subprocess.Popen(
                 command, stdout=file, stderr=subprocess.STDOUT, env={**os.environ, **variables}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import http.server
 import os
@@ -29,6 +30,8 @@ from tests.capture.sniffing import Cable, send_datagrams
 
 HEADS = ["worker", "packets/s", "bytes/s", "captured", "published", "drops", "shed", "lost",
          "queue", "spool", "restarts"]  # fmt: skip
+
+HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
 def families(captured: tuple[int, int], up: tuple[int, int] = (1, 1)) -> list[Metric]:
@@ -128,13 +131,16 @@ class TerminalAgent(Agent):
         super().__init__(where, Path(os.ttyname(terminal)), *flags, TERM="xterm", COLUMNS="160")
         self._terminal = terminal
 
-    def said(self) -> str:
-        try:
+    @property
+    def seen(self) -> bytes:
+        """What came to the terminal, as it came."""
+        with contextlib.suppress(BlockingIOError):
             while piece := os.read(self._screen, 65536):
                 self._seen += piece
-        except BlockingIOError:
-            pass
-        return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", self._seen.decode()).replace("\r", "\n")
+        return self._seen
+
+    def said(self) -> str:
+        return re.sub(r"\x1b\[[?\d;]*[A-Za-z]", "", self.seen.decode()).replace("\r", "\n")
 
     def close(self) -> None:
         self.stop()
@@ -163,3 +169,33 @@ def test_a_terminal_shows_the_table_and_what_workers_say_above_it(site: Site, ca
         assert said.count("captured/s)") == 0
     finally:
         agent.close()
+
+
+class BrokenAgent(TerminalAgent):
+    """One whose supervisor meets an error in itself when it is to read the filter again."""
+
+    code = f"""
+from network_pipeline.capture.ring_group import RingGroup
+RingGroup.accept = lambda *_: 1 / 0
+{Agent.code}"""
+
+
+def test_an_error_of_the_supervisor_gives_the_terminal_back(site: Site) -> None:
+    agent = BrokenAgent(site.where, "--broker", site.broker.url, "--queue", site.broker.queue,
+                        "--spool-dir", str(site.spool), "--device", "veth0",
+                        "--workers", "1")  # fmt: skip
+    try:
+        agent.wait_until_it_says("capturing with 1 workers")
+        workers = agent.workers
+        agent.signal(signal.SIGHUP)
+        assert agent.wait() == 1
+        assert agent.seen.count(HIDE_CURSOR) == agent.seen.count(SHOW_CURSOR) == 1
+        after = agent.seen.partition(SHOW_CURSOR)[2]
+        assert b"ZeroDivisionError: division by zero" in after
+        servers.wait_until(lambda: not any(map(is_there, workers)), "the workers' ends")
+    finally:
+        agent.close()
+
+
+def is_there(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
