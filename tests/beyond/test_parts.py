@@ -9,7 +9,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import polars as pl
+import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
@@ -24,6 +26,7 @@ from network_pipeline.flows.parts import FlowParts, units_of_datasets
 from network_pipeline.flows.recording import FlowSettings
 from network_pipeline.metrics import Counters
 from network_pipeline.parts import Job, Outcome, PacketParts, make, units_of_captures
+from network_pipeline.schema import COLUMN_NAMES
 from tests.beyond.conftest import BUCKET
 from tests.decode import captures
 from tests.flows import making
@@ -84,6 +87,22 @@ def test_rows_lie_by_source_and_date(tmp_path: Path, inputs: list[str]) -> None:
     found = pl.read_parquet(f"{tmp_path}/packets/**/*.parquet", hive_partitioning=True)
     assert (found["frame_time"].dt.date() == found["date"]).all()
     assert found["source"].unique().to_list() == ["a/b=c%"]
+
+
+def test_what_people_read_partitions_with(tmp_path: Path, inputs: list[str]) -> None:
+    root = f"{tmp_path}/packets"
+    packets(inputs, f"{root}/")
+    columns = ["source", "session", "frame_number"]
+    found = pl.read_parquet(f"{root}/**/*.parquet", hive_partitioning=True).select(columns).rows()
+    assert {source for source, _, _ in found} == {"a/b=c%"}
+    by_pandas = pd.read_parquet(root, partitioning=None)
+    assert list(by_pandas[columns].itertuples(index=False, name=None)) == found
+    assert tuple(by_pandas.columns) == COLUMN_NAMES
+    for table in (
+        ds.dataset(root, partitioning="hive").to_table(),
+        pq.read_table(root, partitioning=None),
+    ):
+        assert [tuple(row.values()) for row in table.select(columns).to_pylist()] == found
 
 
 def test_packets_are_the_same_wherever_they_are_made(
