@@ -44,7 +44,7 @@ make_environment() {
     local stamp
     stamp=$(cat pyproject.toml setup.py network_pipeline/__init__.py | sha256sum)
     [ "$(cat .venv/installed 2>/dev/null)" = "$stamp" ] && return 0
-    say "installing network-pipeline into .venv (about a minute, the first time)"
+    say "installing network-pipeline into .venv (some minutes the first time: its loops are compiled)"
     $BIN/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,datasets]'
     printf '%s\n' "$stamp" >.venv/installed
 }
