@@ -29,6 +29,11 @@ def dataset_files(names: Sequence[str]) -> list[Path]:
     for name in names:
         path = Path(name)
         listed = list(_in_directory(path)) if path.is_dir() else [path]
+        if not listed and any(path.glob("source=*/")):
+            raise UsageError(
+                f"{path}: partitions; they have no ledgers, the command that made them said what "
+                "was lost; to read them, name their files"
+            )
         if not listed:
             raise UsageError(f"{path}: no dataset files in this directory")
         if not path.exists():

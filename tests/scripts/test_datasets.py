@@ -138,13 +138,19 @@ def test_files_of_both_formats_are_judged_together(
 
 @pytest.mark.parametrize(
     ("name", "reason"),
-    [("gone.csv", "no such file"), ("notes.txt", "the name must end in"), ("empty", "no dataset")],
+    [
+        ("gone.csv", "no such file"),
+        ("notes.txt", "the name must end in"),
+        ("empty", "no dataset"),
+        ("parts", "they have no ledgers"),
+    ],
 )
 def test_what_cannot_be_verified_is_wrong_usage(
     tmp_path: Path, name: str, reason: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "notes.txt").write_text("")
     (tmp_path / "empty").mkdir()
+    (tmp_path / "parts" / "source=edge").mkdir(parents=True)
     assert main(["verify", str(tmp_path / name)]) == 2
     assert reason in capsys.readouterr().err
 
