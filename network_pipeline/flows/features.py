@@ -16,7 +16,6 @@ from network_pipeline.flows.fields import (
     NUMBERS,
     READ_NUMBERS,
     SERIES,
-    SQUARES,
     WORDS,
 )
 from network_pipeline.flows.keys import Key
@@ -34,18 +33,16 @@ from network_pipeline.flows.store import Store
     ),
 )  # fmt: skip
 
-_NUMBERS = NUMBERS[""]
+_NUMBERS = NUMBERS["iats"]
 _COUNTS = COUNTS[""]
-_SQUARES = SQUARES[""]
 
 (
     _FIRST_FRAME, _START, _END, _LAST, _LAST_OF, _OPENED, _ACTIVE_SINCE, _FIN_END, _HEADER_BYTES,
-    _IATS, _SERIES,
 ) = map(
     NUMBERS.__getitem__,
     (
         "first_frame", "start", "end", "last", "last_of", "opened", "active_since", "fin_end",
-        "header_bytes", "iats", "series",
+        "header_bytes",
     ),
 )  # fmt: skip
 (
@@ -66,8 +63,9 @@ _SQUARES = SQUARES[""]
 _FANOUT = COUNTS["fanout"]
 _FIRST_FACT = COUNTS["window"]
 _LAST_FACT = COUNTS["payload_packets"]
+_SERIES = len(SERIES)
 _LENGTH, _LENGTH_BWD, _PAYLOAD, _PAYLOAD_BWD, _IAT, _IAT_FWD, _IAT_BWD, _ACTIVE, _IDLE = range(
-    len(SERIES)
+    _SERIES
 )
 _LAST_SEEN = WORDS["last_seen"]
 _FIRST_PACKETS = FIRST_PACKETS
@@ -125,8 +123,9 @@ def begin_part(store: Store, row: int, packets: Packets, clock: int) -> int:
     store.numbers[row, _OPENED] = clock
     store.numbers[row, _FIN_END] = -1
     store.numbers[row, _FIN_END + 1] = -1
-    for field in range(_SQUARES):
-        store.squares[row, field] = 0.0
+    for series in range(_SERIES):
+        if store.series[series, row, 0]:  # what was never written stays so
+            store.series[series, row, 0] = 0
     store.words[row, _LAST_SEEN] = 0
     store.words[row, _LAST_SEEN + 1] = 0
     return 0
@@ -165,8 +164,8 @@ def add(store: Store, row: int, packets: Packets, direction: int, pause: int) ->
 
 def _add_times(store: Store, row: int, time: int, direction: int, pause: int) -> int:
     """Add a packet's time; return how many packets were before it."""
-    own = store.numbers[row, _SERIES + 4 * (_LENGTH + direction)]
-    seen = own + store.numbers[row, _SERIES + 4 * (_LENGTH + 1 - direction)]
+    own = store.series[_LENGTH + direction, row, 0]
+    seen = own + store.series[_LENGTH + 1 - direction, row, 0]
     if seen > 0:
         gap = time - store.numbers[row, _LAST]
         if gap < 0:
@@ -174,7 +173,7 @@ def _add_times(store: Store, row: int, time: int, direction: int, pause: int) ->
         if gap > _SUBFLOW_NS:
             store.counts[row, _SUBFLOWS] += 1
         if seen < _FIRST_PACKETS:
-            store.numbers[row, _IATS + seen] = gap
+            store.iats[row, seen] = gap
         _add_to_series(store, row, _IAT, gap)
         if time - store.numbers[row, _END] > pause:
             _add_to_series(store, row, _IDLE, time - store.numbers[row, _END])
@@ -198,19 +197,20 @@ def end_period(store: Store, row: int) -> int:
 
 
 def _add_to_series(store: Store, row: int, series: int, value: int) -> int:
-    place = _SERIES + 4 * series
-    count = store.numbers[row, place] + 1
-    total = store.numbers[row, place + 3] + value
+    """Add a value to number, least, largest and sum; deviations begin with the second value."""
+    count = store.series[series, row, 0] + 1
+    store.series[series, row, 0] = count
     if count == 1:
-        store.numbers[row, place + 1] = value
-        store.numbers[row, place + 2] = value
-    else:
-        store.numbers[row, place + 1] = min(store.numbers[row, place + 1], value)
-        store.numbers[row, place + 2] = max(store.numbers[row, place + 2], value)
-        away = float(count) * value - total
-        store.squares[row, series] += away * away / (float(count) * float(count - 1))
-    store.numbers[row, place] = count
-    store.numbers[row, place + 3] = total
+        for part in range(1, 4):
+            store.series[series, row, part] = value
+        return 0
+    total = store.series[series, row, 3] + value
+    store.series[series, row, 1] = min(store.series[series, row, 1], value)
+    store.series[series, row, 2] = max(store.series[series, row, 2], value)
+    store.series[series, row, 3] = total
+    away = float(count) * value - total
+    before = store.squares[series, row] if count > 2 else 0.0
+    store.squares[series, row] = before + away * away / (float(count) * float(count - 1))
     return 0
 
 

@@ -1,11 +1,11 @@
 """What is known of a flow while it goes on, by its place in the rows of a store.
 
-A store has four matrices with a row for each flow: ``WORDS`` (uint64) are what it is found by,
-``NUMBERS`` (int64) times in nanoseconds and sums, ``COUNTS`` (int32) all that is small,
-``SQUARES`` (float64) sums of squared deviations. Names that end in ``*2`` are two fields, of the
-direction of the flow's first packet and of the other one; ``*18`` and so on likewise. In
-``COUNTS`` -1 is a fact that was not seen; what stands before ``is_closed`` there is of the whole
-flow, the rest of the part of it that goes on.
+A store has matrices with a row for each flow: ``WORDS`` (uint64) are what it is found by,
+``NUMBERS`` (int64) times in nanoseconds and sums, of which ``iats`` and ``series`` lie apart, and
+``COUNTS`` (int32) all that is small; sums of squared deviations (float64) are of ``SERIES``. Names
+that end in ``*2`` are two fields, of the direction of the flow's first packet and of the other one;
+``*18`` and so on likewise. In ``COUNTS`` -1 is a fact that was not seen; what stands before
+``is_closed`` there is of the whole flow, the rest of the part of it that goes on.
 """
 
 from __future__ import annotations
@@ -68,8 +68,6 @@ COUNTS: Final = _places(
         f"lengths*{FIRST_PACKETS}",
     )
 )  # fmt: skip
-
-SQUARES: Final = _places(SERIES)
 
 #: Columns of packets that flows are made of: numbers, which are -1 where they are absent.
 READ_NUMBERS: Final = (

@@ -18,7 +18,7 @@ from network_pipeline.flows.packets cimport Packets
 from network_pipeline.flows.store cimport Store
 
 cdef int _DNS_QR, _FIRST_FRAME, _OPENED, _NAME, _IS_LOW_FIRST, _IS_CLOSED, _REASON
-cdef int _ICMP_ERRORS, _NUMBERS, _COUNTS, _SQUARES, _ADDRESS_WORDS
+cdef int _ICMP_ERRORS, _COUNTS, _IATS, _SERIES, _SERIES_COUNT, _FIRST_PACKETS, _ADDRESS_WORDS
 cdef int _BY_IDLE, _BY_ACTIVE, _BY_END, _BY_FORCE, _BY_NO_ROOM, _NO_IP, _NO_TIME, _NONE, _ROOM
 cdef int _MOST_AT_ONCE
 
@@ -59,6 +59,11 @@ cdef class Meter:
     cdef int _end(self, int64_t row, int reason) except -1 nogil
     @cython.locals(at=int64_t, low=int, field=int)
     cdef int _give(self, int64_t row, int reason) except -1 nogil
+    @cython.locals(
+        at=int64_t, seen=int64_t, gap=int64_t, count=int64_t, value=int64_t, squares=double,
+        place=int, series=int, part=int,
+    )
+    cdef int _give_series(self, int64_t row) except -1 nogil
     @cython.locals(
         row=int64_t, direction=int, place=int64_t, clock=int64_t, is_forward=cython.bint
     )

@@ -27,7 +27,13 @@ from network_pipeline.flows.features import (
     end_period,
     is_duplicate,
 )
-from network_pipeline.flows.fields import COUNTS, NUMBERS, READ_NUMBERS, SQUARES
+from network_pipeline.flows.fields import (
+    COUNTS,
+    FIRST_PACKETS,
+    NUMBERS,
+    READ_NUMBERS,
+    SERIES,
+)
 from network_pipeline.flows.fragments import Fragments
 from network_pipeline.flows.keys import Key
 from network_pipeline.flows.packets import Packets
@@ -46,9 +52,11 @@ _IS_LOW_FIRST = COUNTS["is_low_first"]
 _IS_CLOSED = COUNTS["is_closed"]
 _REASON = COUNTS["reason"]
 _ICMP_ERRORS = COUNTS["icmp_errors"]
-_NUMBERS = NUMBERS[""]
+_IATS = NUMBERS["iats"]
+_SERIES = NUMBERS["series"]
 _COUNTS = COUNTS[""]
-_SQUARES = SQUARES[""]
+_SERIES_COUNT = len(SERIES)
+_FIRST_PACKETS = FIRST_PACKETS
 _ADDRESS_WORDS = 4
 
 _BY_IDLE = fields.IDLE
@@ -64,7 +72,7 @@ _NONE = -1
 _NO_CLOCK = -(2**63)
 
 #: Ended flows that wait at most, and most that one packet ends besides those that waited.
-_ROOM = 4_000
+_ROOM = 16_000
 _MOST_AT_ONCE = 2
 
 
@@ -99,9 +107,9 @@ class Meter:
         self.first = 0  # no session before it has flows
         self.ended = 0
         self.ended_words = np.empty((_ADDRESS_WORDS, _ROOM), np.uint64).data
-        self.ended_numbers = np.empty((_NUMBERS, _ROOM), np.int64).data
+        self.ended_numbers = np.empty((NUMBERS[""], _ROOM), np.int64).data
         self.ended_counts = np.empty((_COUNTS, _ROOM), np.int32).data
-        self.ended_squares = np.empty((_SQUARES, _ROOM), np.float64).data
+        self.ended_squares = np.empty((_SERIES_COUNT, _ROOM), np.float64).data
         self.named = 0
         self.without_flow = np.zeros(len(fields.WITHOUT_FLOW), np.int64).data
         self.packets = 0
@@ -195,13 +203,28 @@ class Meter:
         low = 0 if self.store.counts[row, _IS_LOW_FIRST] else 2
         for field in range(_ADDRESS_WORDS):
             self.ended_words[field, at] = self.store.words[row, field ^ low]
-        for field in range(_NUMBERS):
+        for field in range(_IATS):
             self.ended_numbers[field, at] = self.store.numbers[row, field]
         for field in range(_COUNTS):
             self.ended_counts[field, at] = self.store.counts[row, field]
-        for field in range(_SQUARES):
-            self.ended_squares[field, at] = self.store.squares[row, field]
+        self._give_series(row)
         self.ended = at + 1
+        return 0
+
+    def _give_series(self, row: int) -> int:
+        """Copy series and inter-arrivals; what was not written is 0."""
+        at = self.ended
+        seen = self.store.series[0, row, 0] + self.store.series[1, row, 0]
+        for place in range(_FIRST_PACKETS):
+            gap = self.store.iats[row, place] if 0 < place < seen else 0
+            self.ended_numbers[_IATS + place, at] = gap
+        for series in range(_SERIES_COUNT):
+            count = self.store.series[series, row, 0]
+            for part in range(4):
+                value = self.store.series[series, row, part] if count > 0 else 0
+                self.ended_numbers[_SERIES + 4 * series + part, at] = value
+            squares = self.store.squares[series, row] if count > 1 else 0.0
+            self.ended_squares[series, at] = squares
         return 0
 
     def _add(self, packets: Packets, before: int, named: memoryview) -> int:

@@ -15,6 +15,8 @@ cdef class Store:
     cdef uint64_t[:, ::1] words
     cdef int64_t[:, ::1] numbers
     cdef int32_t[:, ::1] counts
+    cdef int64_t[:, ::1] iats
+    cdef int64_t[:, :, ::1] series
     cdef double[:, ::1] squares
     cdef int64_t[::1] touched
     cdef int64_t free, used

@@ -4,8 +4,9 @@ An open-addressing hash table (linear probing, a removal moves back what follows
 numbers; it uses as many of its places as the flows need, so that they stay in the processor's
 cache. Every session has two lists, of flows that are open and of those that TCP has closed, each
 with the flow that waits longest at its head; so what is to end is always found there. Memory is
-that of ``most`` flows, but the system gives it page by page when it is first used, and rows that
-became free are used first.
+that of ``most`` flows, but the system gives it page by page when it is first written, and rows that
+became free are used first. A flow of one packet has few series and no inter-arrivals: these lie in
+matrices of their own, the series one behind the other, where it writes nothing.
 
 Compiled, see :mod:`network_pipeline.interpreted`.
 """
@@ -16,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from network_pipeline.flows.fields import COUNTS, NUMBERS, SQUARES, WORDS
+from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, NUMBERS, SERIES, WORDS
 from network_pipeline.flows.keys import Key
 
 #: Sessions that one store can have.
@@ -37,9 +38,11 @@ class Store:
         self.index = np.zeros(size, np.int32).data
         self.hashes = np.empty(most, np.uint64).data
         self.words = np.empty((most, WORDS[""]), np.uint64).data
-        self.numbers = np.empty((most, NUMBERS[""]), np.int64).data
+        self.numbers = np.empty((most, NUMBERS["iats"]), np.int64).data
         self.counts = np.empty((most, COUNTS[""]), np.int32).data
-        self.squares: Any = np.empty((most, SQUARES[""]), np.float64).data
+        self.iats = np.empty((most, FIRST_PACKETS), np.int64).data
+        self.series = np.zeros((len(SERIES), most, 4), np.int64).data
+        self.squares: Any = np.empty((len(SERIES), most), np.float64).data
         self.before = np.empty(most, np.int32).data
         self.behind = np.empty(most, np.int32).data
         self.lists = np.empty(most, np.int32).data
