@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -108,3 +111,26 @@ def test_the_worst_code_of_those_that_ended_is_the_command_s(tmp_path: Path) -> 
     with running(crew) as codes:
         servers.wait_until(lambda: all(map(pids, paths)), "all workers")
     assert codes == [4]
+
+
+def test_one_that_there_is_no_room_for_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, tries, popen = tmp_path / "one", list[object](), subprocess.Popen
+
+    def cramped(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
+        tries.append(given)
+        if len(tries) < 3:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return popen(*given, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", cramped)
+    crew = Crew([worker(path)], os.environ)
+    with running(crew) as codes:
+        servers.wait_until(lambda: len(pids(path)) == 1, "the worker")
+    assert (codes, crew.restarts, len(tries)) == ([0], 0, 3)
+    said = [line for line in caplog.messages if "cannot be started" in line]
+    assert len(said) == 2
+    assert said[0].startswith(
+        "worker 1 cannot be started: Resource temporarily unavailable; the next try is in 0."
+    )

@@ -334,6 +334,35 @@ def test_check_opens_everything_and_starts_nothing(site: Site) -> None:
     ]
 
 
+class CrampedAgent(Agent):
+    """Has no room for the first process that it would start, nor for the third."""
+
+    code = """
+import os, sys
+fork, tries = os.fork, []
+def cramped():
+    tries.append(None)
+    if len(tries) in (1, 3):
+        raise BlockingIOError(11, os.strerror(11))
+    return fork()
+os.fork = cramped
+from network_pipeline.scripts.agent import main
+sys.exit(main())
+"""
+
+
+def test_a_worker_that_there_is_no_room_for_is_tried_again(site: Site, cable: Cable) -> None:
+    agent = site.agent("--device", "veth0", "--protocols", "udp", "--workers", "2",
+                       kind=CrampedAgent)  # fmt: skip
+    agent.await_capture()
+    sent = send_flows(cable[0], 30)
+    assert agent.end() == counted(captured=sent, published=sent)
+    said = re.findall("worker 0 cannot be started: Resource temporarily unavailable; the next try",
+                      agent.said())  # fmt: skip
+    assert len(said) == 2
+    assert len(site.rows(sent)) == sent
+
+
 # -- what is said goes to Splunk -------------------------------------------------------------------
 
 
