@@ -18,6 +18,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from network_pipeline import settings
 from network_pipeline.errors import NetworkPipelineError
 from network_pipeline.succession import Succession
 
@@ -90,12 +91,15 @@ class Crew:
         seat.succession.begin()
         try:
             seat.process = subprocess.Popen(
-                seat.command, env=dict(self._environment), process_group=0
+                seat.command, env=self._environment_of(seat), process_group=0
             )
         except OSError as error:
             seat.succession.note_refusal(error)
             return
         _log.info("worker %d is process %d", seat.number, seat.process.pid)
+
+    def _environment_of(self, seat: _Seat) -> dict[str, str]:
+        return dict(settings.with_restarts(self._environment, seat.succession.restarts))
 
     def _replace(self, seat: _Seat, code: int) -> None:
         """Decide what comes after a worker that ended though nobody here told it to."""

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from network_pipeline import crew as module
+from network_pipeline import settings
 from network_pipeline.crew import Crew
 from network_pipeline.errors import NetworkPipelineError
 from tests import servers
@@ -134,3 +135,30 @@ def test_one_that_there_is_no_room_for_is_tried_again(
     assert said[0].startswith(
         "worker 1 cannot be started: Resource temporarily unavailable; the next try is in 0."
     )
+
+
+#: Notes what it knows of those before it, and waits.
+KNOWING = """
+import os, signal, sys
+from network_pipeline import settings
+with open(sys.argv[1], "a") as file:
+    file.write(f"{os.getpid()} {settings.restarts(os.environ)}\\n")
+while True:
+    signal.pause()
+"""
+
+
+def test_a_worker_knows_how_many_before_it_died(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    command = [sys.executable, "-c", KNOWING, str(path)]
+
+    def lines() -> list[str]:
+        return path.read_text().splitlines() if path.exists() else []
+
+    with running(Crew([command], settings.for_workers(os.environ, "rows"))):
+        for count in (1, 2):
+            servers.wait_until(lambda: len(lines()) == count, "the worker")  # noqa: B023
+            os.kill(int(lines()[-1].split()[0]), signal.SIGKILL)
+        servers.wait_until(lambda: len(lines()) == 3, "the third worker")
+    assert [line.split()[1] for line in lines()] == ["0", "1", "2"]
+    assert settings.restarts(settings.with_restarts({}, 7)) == 0  # whose crew is not there
