@@ -15,12 +15,12 @@ import logging
 import signal
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from network_pipeline.broker.backoff import BackOff
+from network_pipeline import settings
 from network_pipeline.errors import NetworkPipelineError
+from network_pipeline.succession import Succession
 
 #: Longest time until the end of a worker is noticed.
 TURN_SECONDS = 0.2
@@ -32,25 +32,30 @@ _log = logging.getLogger(__name__)
 
 @dataclass
 class _Seat:
-    """A place for a worker: its command, and its process or when the next one is due."""
+    """A place for a worker: its command, and its process or when the next one may begin."""
 
     number: int
     command: Sequence[str]
+    succession: Succession
     process: subprocess.Popen[bytes] | None = None
-    began: float = 0.0
-    due: float = 0.0
     was_steady: bool = False
-    back_off: BackOff = field(default_factory=BackOff)
 
 
 class Crew:
-    """Runs a command for each worker, in an environment; ``restarts`` counts those after death."""
+    """Runs a command for each worker, in an environment."""
 
     def __init__(self, commands: Sequence[Sequence[str]], environment: Mapping[str, str]) -> None:
-        self.restarts = 0
-        self._seats = [_Seat(number, command) for number, command in enumerate(commands, 1)]
+        self._seats = [
+            _Seat(number, command, Succession(number, STEADY_SECONDS))
+            for number, command in enumerate(commands, 1)
+        ]
         self._environment = environment
         self._worst = 0
+
+    @property
+    def restarts(self) -> int:
+        """How many workers died."""
+        return sum(seat.succession.restarts for seat in self._seats)
 
     def run(self, stop: threading.Event) -> None:
         """Run until ``stop`` is set, then have the workers end in good order.
@@ -74,7 +79,7 @@ class Crew:
 
     def _look_after(self, seat: _Seat) -> None:
         if seat.process is None:
-            if time.monotonic() >= seat.due:
+            if seat.succession.is_due:
                 self._start(seat)
             return
         code = seat.process.poll()
@@ -83,22 +88,26 @@ class Crew:
             self._replace(seat, code)
 
     def _start(self, seat: _Seat) -> None:
-        seat.began = time.monotonic()
-        seat.process = subprocess.Popen(seat.command, env=dict(self._environment), process_group=0)
+        seat.succession.begin()
+        try:
+            seat.process = subprocess.Popen(
+                seat.command, env=self._environment_of(seat), process_group=0
+            )
+        except OSError as error:
+            seat.succession.note_refusal(error)
+            return
         _log.info("worker %d is process %d", seat.number, seat.process.pid)
+
+    def _environment_of(self, seat: _Seat) -> dict[str, str]:
+        return dict(settings.with_restarts(self._environment, seat.succession.restarts))
 
     def _replace(self, seat: _Seat, code: int) -> None:
         """Decide what comes after a worker that ended though nobody here told it to."""
-        lasted = time.monotonic() - seat.began
-        seat.was_steady |= lasted > STEADY_SECONDS
+        seat.was_steady |= seat.succession.is_steady
         if code > 0 and not seat.was_steady:
             self._worst = code
             return
-        delay = seat.back_off.after(lasted, STEADY_SECONDS)
-        seat.due = time.monotonic() + delay
-        self.restarts += 1
-        how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-        _log.error("worker %d %s; the next begins in %.1f s", seat.number, how, delay)
+        seat.succession.note_death(code)
 
     def _end(self) -> None:
         living = [seat.process for seat in self._seats if seat.process]

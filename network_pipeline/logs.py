@@ -85,8 +85,12 @@ class ConsoleHandler(logging.StreamHandler[TextIO]):
         super().emit(record)
 
 
-def setup(log_config: Path | None, splunk: SplunkSettings | None, *, name: str) -> None:
+def setup(
+    log_config: Path | None, splunk: SplunkSettings | None, *, name: str, sends_later: bool = False
+) -> None:
     """Set up logging for the command ``name``; a second call replaces the first.
+
+    With ``sends_later`` what is for Splunk waits, in a bounded queue, for :func:`begin_to_send`.
 
     Raises:
         UsageError: the configuration file, or an address of Splunk's, is wrong.
@@ -94,21 +98,29 @@ def setup(log_config: Path | None, splunk: SplunkSettings | None, *, name: str) 
     shutdown()
     _configure(log_config or _CONSOLE_CONFIG)
     if splunk is not None:
-        _start_splunk(splunk, name)
+        logging.root.addHandler(_splunk_queue(splunk, name))
     for handler in _handlers():
         handler.addFilter(_PASSWORDS)
+    if not sends_later:
+        begin_to_send()
+
+
+def begin_to_send() -> None:
+    """Start the thread that sends to Splunk: it keeps the privileges that there are now."""
+    for handler in _splunk_queues():
+        handler.start()
 
 
 def shutdown() -> None:
     """Send what waits for Splunk, for a few seconds at most, and say what is lost."""
-    for handler in [h for h in logging.root.handlers if isinstance(h, SplunkQueue)]:
+    for handler in _splunk_queues():
         logging.root.removeHandler(handler)
         handler.stop()
 
 
 def go_on_in_child() -> None:
-    """In a process that was forked: log as its parent does."""
-    for handler in [h for h in logging.root.handlers if isinstance(h, SplunkQueue)]:
+    """In a process that was forked: log as its parent does; it ends with :func:`shutdown`."""
+    for handler in _splunk_queues():
         logging.root.removeHandler(handler)
         own = handler.renewed()
         own.addFilter(_PASSWORDS)
@@ -172,7 +184,11 @@ def _handlers() -> set[logging.Handler]:
     return {h for logger in loggers if isinstance(logger, logging.Logger) for h in logger.handlers}
 
 
-def _start_splunk(settings: SplunkSettings, name: str) -> None:
+def _splunk_queues() -> list[SplunkQueue]:
+    return [h for h in logging.root.handlers if isinstance(h, SplunkQueue)]
+
+
+def _splunk_queue(settings: SplunkSettings, name: str) -> SplunkQueue:
     for variable, address in (
         ("SPLUNK_ADDRESS", settings.address),
         ("SPLUNK_API_ADDRESS", settings.api_address),
@@ -183,12 +199,17 @@ def _start_splunk(settings: SplunkSettings, name: str) -> None:
         raise UsageError("SPLUNK_TOKEN: must be the UUID of an HTTP Event Collector")
     if not settings.verify:
         _log.warning("SPLUNK_VERIFY=0: anybody between here and Splunk can read and take the logs")
-    handler = SplunkQueue(settings, _splunk_parts(), name)
-    handler.start()
-    logging.root.addHandler(handler)
+    return SplunkQueue(settings, _splunk_parts(), name)
 
 
 def _splunk_parts() -> Spylunking:
+    """Return what spylunking does, with all that it imports only when it does so: where root has
+    been given up by then, its files may be out of reach.
+    """
+    import encodings.ascii  # noqa: PLC0415
+    import encodings.idna  # noqa: F401, PLC0415
+    import xml.dom.expatbuilder  # noqa: F401, PLC0415
+
     formatter = _spylunking().SplunkFormatter()
     from spylunking import get_token, send_to_splunk  # type: ignore # noqa: PLC0415
 

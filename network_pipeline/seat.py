@@ -6,17 +6,16 @@ A worker that dies leaves its counts to its seat, so they never go back while th
 from __future__ import annotations
 
 import os
-import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from network_pipeline import figures
-from network_pipeline.broker.backoff import BackOff
 from network_pipeline.capture.ring_group import RingGroup, Totals
 from network_pipeline.metrics import OUTCOMES, Reading
 from network_pipeline.scoreboard import COUNTED, Slot
+from network_pipeline.succession import Succession
 
 #: A worker that has not been seen for so long is not well, though it may only be busy.
 FRESH_SECONDS = 10.0
@@ -31,8 +30,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 class Seat:
     """One place: its process, 0 for nobody, and its session.
 
-    ``due`` is when the next worker may begin; ``was_ready`` whether any ever was. ``before`` are
-    the totals of the rings when the worker began.
+    ``was_ready`` is whether any worker ever was. ``before`` are the totals of the rings when this
+    one began.
     """
 
     number: int
@@ -40,15 +39,15 @@ class Seat:
     rings: RingGroup
     pid: int = 0
     session: str = ""
-    due: float = 0.0
     was_ready: bool = False
-    began: float = 0.0
     before: Totals = _NOTHING
-    restarts: int = 0
     freezes: int = 0
-    back_off: BackOff = field(default_factory=BackOff)
     past: Counter[str] = field(default_factory=Counter)
     past_figures: Sequence[int] = (0,) * figures.WIDTH
+    succession: Succession = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.succession = Succession(self.number, STEADY_SECONDS)
 
     # -- who sits there
 
@@ -57,7 +56,7 @@ class Seat:
         self.session = session
         self.slot.begin()
         self.before = self.rings.totals(self.number)
-        self.began = time.monotonic()
+        self.succession.begin()
 
     def end(self) -> dict[str, int]:
         """Count for good what the worker did that has ended; return that.
@@ -75,13 +74,6 @@ class Seat:
         self.freezes += freezes
         self.pid = 0
         return counts
-
-    def put_off(self) -> float:
-        """Let the successor of a worker that died wait, longer each time; return how long."""
-        delay = self.back_off.after(time.monotonic() - self.began, STEADY_SECONDS)
-        self.due = time.monotonic() + delay
-        self.restarts += 1
-        return delay
 
     @property
     def is_ready(self) -> bool:
@@ -102,7 +94,7 @@ class Seat:
         """Return what its worker has counted, and those before it."""
         own = self.slot.counts() if self.pid else {}
         total = {name: self.past[name] + own.get(name, 0) for name in COUNTED}
-        return {**total, "lost": self.past["lost"], "restarts": self.restarts}
+        return {**total, "lost": self.past["lost"], "restarts": self.succession.restarts}
 
     def reading(self) -> Reading:
         """Return the same, and all else that can be watched."""

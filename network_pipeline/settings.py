@@ -46,6 +46,8 @@ _MOST_PARQUET_SECONDS = 1200.0
 
 #: Tells a worker of a processor whose it is.
 _WORKER_OF = "NETWORK_PIPELINE_WORKER_OF"
+#: And how many had its place that died.
+_RESTARTS = "NETWORK_PIPELINE_WORKER_RESTARTS"
 
 #: How the bodies of Arrow messages are compressed.
 Compression = Literal["lz4", "zstd", "none"]
@@ -619,6 +621,16 @@ def worker_of(variables: Mapping[str, str]) -> tuple[int, str] | None:
 def for_workers(variables: Mapping[str, str], crew: str) -> Mapping[str, str]:
     """Return the environment of this process' workers, for :func:`worker_of`."""
     return {**variables, _WORKER_OF: f"{os.getpid()}/{crew}"}
+
+
+def with_restarts(variables: Mapping[str, str], count: int) -> Mapping[str, str]:
+    """Return the environment of a worker behind so many that died, for :func:`restarts`."""
+    return {**variables, _RESTARTS: str(count)}
+
+
+def restarts(variables: Mapping[str, str]) -> int:
+    """Return how many workers died that had this process' place; 0 where it is no worker."""
+    return int(variables.get(_RESTARTS, "0")) if worker_of(variables) else 0
 
 
 def splunk_settings(variables: Mapping[str, str]) -> SplunkSettings | None:

@@ -69,13 +69,18 @@ class SplunkQueue(QueueHandler):
         self.counters = Counters("queued", "dropped", "sent", "failed", "unsent")
         self._sender = SplunkHandler(settings, spylunking, name, self.counters)
         self._listener = _BatchListener(records, self._sender)
+        self._is_sending = False
 
     def start(self) -> None:
-        """Begin to send."""
-        self._listener.start()
+        """Begin to send, what is queued already first; once it has begun, nothing more happens."""
+        if not self._is_sending:
+            self._is_sending = True
+            self._listener.start()
 
     def renewed(self) -> SplunkQueue:
-        """Return another queue to the same place: in a child, which has no thread of its parent."""
+        """Return another queue to the same place, an empty one: for a child, which has no thread of
+        its parent, and must not send what that one has queued.
+        """
         return SplunkQueue(*self._parts)
 
     def enqueue(self, record: logging.LogRecord) -> None:
@@ -91,6 +96,7 @@ class SplunkQueue(QueueHandler):
 
     def stop(self) -> None:
         """Send what is queued, for :data:`FLUSH_SECONDS` at most, and warn of what is lost."""
+        self.start()
         self._sender.closing.set()
         stopping = threading.Thread(target=self._listener.stop, daemon=True)
         stopping.start()

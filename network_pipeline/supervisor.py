@@ -154,7 +154,7 @@ class Supervisor:
             self._take_up_devices()
             self._end_stuck_ones()
             for seat in self._seats:
-                if not seat.pid and time.monotonic() >= seat.due and not self._taking_up:
+                if not seat.pid and seat.succession.is_due and not self._taking_up:
                     self._start(seat)
         self._notify()
         for watcher in self._watchers:
@@ -205,12 +205,18 @@ class Supervisor:
         # A signal that comes before the child has handlers of its own waits until then.
         signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
         parent = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._become_worker(seat, parent)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
-        seat.pid = pid
-        _log.info("worker %d is process %d, session %s", seat.number, pid, seat.session)
+        try:
+            seat.pid = os.fork()
+            if seat.pid == 0:
+                self._become_worker(seat, parent)
+        except OSError as error:
+            seat.succession.note_refusal(error)
+            if self._is_stopping:  # nobody tries again
+                self._failed = self._failed or 1
+        else:
+            _log.info("worker %d is process %d, session %s", seat.number, seat.pid, seat.session)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, WORKER_SIGNALS)
 
     def _become_worker(self, seat: Seat, parent: int) -> None:
         """Run in the child, and end it."""
@@ -251,9 +257,7 @@ class Supervisor:
             self._failed = code
             self._stop()
         elif not self._is_stopping and (code or not self._taking_up):
-            delay = seat.put_off()
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-            _log.error("worker %d %s; the next begins in %.1f s", seat.number, how, delay)
+            seat.succession.note_death(code)
 
     def _end_stuck_ones(self) -> None:
         for seat in self._seats:

@@ -73,10 +73,10 @@ class Site:
         self._stack.close()
         topology.delete_queues(self.broker)
 
-    def agent(self, *flags: str, **variables: str) -> Agent:
-        made = Agent(self.where, self.directory / f"{uuid.uuid4().hex[:8]}.log",
-                     *self._address(), "--ring-retire-ms", "20", "--spool-dir", str(self.spool),
-                     *flags, **variables)  # fmt: skip
+    def agent(self, *flags: str, kind: type[Agent] = Agent, **variables: str) -> Agent:
+        made = kind(self.where, self.directory / f"{uuid.uuid4().hex[:8]}.log",
+                    *self._address(), "--ring-retire-ms", "20", "--spool-dir", str(self.spool),
+                    *flags, **variables)  # fmt: skip
         self._stack.callback(made.stop)
         return made
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from network_pipeline import crew as module
+from network_pipeline import settings
 from network_pipeline.crew import Crew
 from network_pipeline.errors import NetworkPipelineError
 from tests import servers
@@ -108,3 +112,53 @@ def test_the_worst_code_of_those_that_ended_is_the_command_s(tmp_path: Path) -> 
     with running(crew) as codes:
         servers.wait_until(lambda: all(map(pids, paths)), "all workers")
     assert codes == [4]
+
+
+def test_one_that_there_is_no_room_for_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, tries, popen = tmp_path / "one", list[object](), subprocess.Popen
+
+    def cramped(*given: Any, **named: Any) -> subprocess.Popen[bytes]:
+        tries.append(given)
+        if len(tries) < 3:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return popen(*given, **named)
+
+    monkeypatch.setattr(subprocess, "Popen", cramped)
+    crew = Crew([worker(path)], os.environ)
+    with running(crew) as codes:
+        servers.wait_until(lambda: len(pids(path)) == 1, "the worker")
+    assert (codes, crew.restarts, len(tries)) == ([0], 0, 3)
+    said = [line for line in caplog.messages if "cannot be started" in line]
+    assert len(said) == 2
+    assert said[0].startswith(
+        "worker 1 cannot be started: Resource temporarily unavailable; the next try is in 0."
+    )
+
+
+#: Notes what it knows of those before it, and waits.
+KNOWING = """
+import os, signal, sys
+from network_pipeline import settings
+with open(sys.argv[1], "a") as file:
+    file.write(f"{os.getpid()} {settings.restarts(os.environ)}\\n")
+while True:
+    signal.pause()
+"""
+
+
+def test_a_worker_knows_how_many_before_it_died(tmp_path: Path) -> None:
+    path = tmp_path / "one"
+    command = [sys.executable, "-c", KNOWING, str(path)]
+
+    def lines() -> list[str]:
+        return path.read_text().splitlines() if path.exists() else []
+
+    with running(Crew([command], settings.for_workers(os.environ, "rows"))):
+        for count in (1, 2):
+            servers.wait_until(lambda: len(lines()) == count, "the worker")  # noqa: B023
+            os.kill(int(lines()[-1].split()[0]), signal.SIGKILL)
+        servers.wait_until(lambda: len(lines()) == 3, "the third worker")
+    assert [line.split()[1] for line in lines()] == ["0", "1", "2"]
+    assert settings.restarts(settings.with_restarts({}, 7)) == 0  # whose crew is not there

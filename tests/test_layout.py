@@ -50,7 +50,7 @@ LAYERS = (
     ("labelled.conditions", "labelled.findings", "labelled.separability", "labelled.yaml_items"),
     ("labelled.rows",),
     ("labelled.meaning",),
-    ("scoreboard",),
+    ("scoreboard", "succession"),
     ("dataset.parquet_recorder",),
     ("capture", "broker", "dataset.recorder", "dataset.exports", "dataset.dedupe"),
     ("dataset.book", "dataset.series"),

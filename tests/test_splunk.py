@@ -3,8 +3,10 @@ from __future__ import annotations
 import json
 import logging
 import multiprocessing
+import os
 import re
 import socket
+import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -108,6 +110,49 @@ def test_nothing_is_lost_in_a_burst_and_few_requests_carry_it(collector: Collect
     assert collector.messages == ["first", *(f"record {number}" for number in range(1000))]
     assert counts(queue) == {"queued": 1001, "sent": 1001}
     assert len(collector.requests) == 1 + 1000 // splunk.MAX_BATCH
+
+
+def test_what_is_said_before_sending_begins_is_kept(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splunk, "MAX_QUEUED", 2)
+    threads = threading.active_count()
+    logs.setup(None, settings_for(collector.address), name="network-agent", sends_later=True)
+    (queue,) = (h for h in logging.root.handlers if isinstance(h, splunk.SplunkQueue))
+    for number in range(3):
+        log.info("record %d", number)
+    assert threading.active_count() == threads
+    assert counts(queue) == {"queued": 2, "dropped": 1}
+    logs.begin_to_send()
+    wait_until(lambda: queue.counters["sent"] == 2, "the records to arrive")
+    log.info("behind")
+    logs.begin_to_send()  # as often as one likes
+    logs.shutdown()
+    assert collector.messages == ["record 0", "record 1", "behind"]
+    assert counts(queue) == {"queued": 3, "dropped": 1, "sent": 3}
+
+
+def test_a_command_that_ends_before_sending_begins_sends_what_it_said(collector: Collector) -> None:
+    logs.setup(None, settings_for(collector.address), name="network-agent", sends_later=True)
+    log.info("no such device")
+    logs.shutdown()
+    assert collector.messages == ["no such device"]
+
+
+def test_a_child_sends_nothing_of_its_parent_s(collector: Collector) -> None:
+    logs.setup(None, settings_for(collector.address), name="network-agent", sends_later=True)
+    log.info("parent")
+    pid = os.fork()
+    if pid == 0:
+        try:
+            logs.go_on_in_child()
+            log.info("child")
+            logs.shutdown()
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    logs.shutdown()
+    assert collector.messages == ["child", "parent"]
 
 
 def test_logging_goes_on_while_splunk_is_slow_and_overflow_is_counted(

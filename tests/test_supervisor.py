@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -18,6 +18,7 @@ from network_pipeline.scoreboard import COUNTED
 from tests import agents, netns, servers
 from tests.agents import Agent, Site
 from tests.capture.sniffing import Cable, send_datagrams
+from tests.collector import TOKEN, Collector, collecting
 
 
 @pytest.fixture
@@ -331,3 +332,100 @@ def test_check_opens_everything_and_starts_nothing(site: Site) -> None:
         f"ok  broker {site.broker.safe_url}",
         f"ok  spool {site.spool}",
     ]
+
+
+class CrampedAgent(Agent):
+    """Has no room for the first process that it would start, nor for the third."""
+
+    code = """
+import os, sys
+fork, tries = os.fork, []
+def cramped():
+    tries.append(None)
+    if len(tries) in (1, 3):
+        raise BlockingIOError(11, os.strerror(11))
+    return fork()
+os.fork = cramped
+from network_pipeline.scripts.agent import main
+sys.exit(main())
+"""
+
+
+def test_a_worker_that_there_is_no_room_for_is_tried_again(site: Site, cable: Cable) -> None:
+    agent = site.agent("--device", "veth0", "--protocols", "udp", "--workers", "2",
+                       kind=CrampedAgent)  # fmt: skip
+    agent.await_capture()
+    sent = send_flows(cable[0], 30)
+    assert agent.end() == counted(captured=sent, published=sent)
+    said = re.findall("worker 0 cannot be started: Resource temporarily unavailable; the next try",
+                      agent.said())  # fmt: skip
+    assert len(said) == 2
+    assert len(site.rows(sent)) == sent
+
+
+# -- what is said goes to Splunk -------------------------------------------------------------------
+
+
+class TalkingAgent(Agent):
+    """Has workers that say when they begin and, behind all else, that they are done."""
+
+    code = """
+import logging, os, sys
+from network_pipeline import worker
+run = worker.run
+def told(*given):
+    logging.info("process %d is up", os.getpid())
+    run(*given)
+    logging.info("process %d is done", os.getpid())
+worker.run = told
+from network_pipeline.scripts.agent import main
+sys.exit(main())
+"""
+
+
+@contextlib.contextmanager
+def collector_in(where: netns.Namespace, certificates: servers.Certificates) -> Iterator[Collector]:
+    with contextlib.ExitStack() as stack:
+        with where.entered():
+            collector = stack.enter_context(collecting(certificates))
+        yield collector
+
+
+def wait_for(collector: Collector, pids: Sequence[int]) -> None:
+    lines = {f"process {pid} is up" for pid in pids}
+    servers.wait_until(lambda: lines <= set(collector.messages), "what the workers say")
+
+
+def lines(agent: Agent) -> list[str]:
+    """Return the messages that it logged on stderr."""
+    return re.findall(r" - (?:INFO|WARNING|ERROR) - (.*)$", agent.said(), re.MULTILINE)
+
+
+@pytest.mark.parametrize("user", [{}, {"SPLUNK_TOKEN": "", "SPLUNK_USER": "trex"}])
+def test_every_line_of_supervisor_and_workers_reaches_splunk_once(
+    site: Site, public: Path, certificates: servers.Certificates, user: dict[str, str]
+) -> None:
+    authority = public / "ca.pem"
+    authority.write_bytes(certificates.authority.read_bytes())
+    with collector_in(site.where, certificates) as collector:
+        agent = site.agent(
+            "--device", "veth0", "--workers", "2", kind=TalkingAgent,
+            **{"SPLUNK_ADDRESS": collector.address, "SPLUNK_API_ADDRESS": collector.address,
+               "SPLUNK_TOKEN": TOKEN, "SPLUNK_PASSWORD": "123321",
+               "REQUESTS_CA_BUNDLE": str(authority), **user},
+        )  # fmt: skip
+        agent.await_capture()
+        first = agent.workers
+        wait_for(collector, first)
+        os.kill(first[0], signal.SIGKILL)
+        await_sessions(agent, 3)
+        wait_for(collector, agent.workers)
+        begun = {*first, *agent.workers}
+        counts = agent.end()
+        assert counts["restarts"] == 1
+        said = lines(agent)
+        assert {f"process {pid} is up" for pid in begun} <= set(said)
+        assert {f"process {pid} is done" for pid in agent.workers} <= set(said)
+        assert said[0].startswith("gave up root")
+        assert said[-1].startswith("network-agent ended")
+        assert Counter(collector.messages) == Counter(said)

@@ -22,14 +22,6 @@ class BackOff:
         delay, self._delay = self._delay, min(self._delay * 2, _MOST_SECONDS)
         return delay * random.uniform(0.5, 1.0)  # noqa: S311
 
-    def after(self, lasted: float, steady: float) -> float:
-        """Return the seconds to wait after a try that lasted so long; one that was steady ends a
-        row of failures.
-        """
-        if lasted > steady:
-            self.reset()
-        return self.next()
-
     def reset(self) -> None:
         """Begin again with the shortest delay."""
         self._delay = _LEAST_SECONDS

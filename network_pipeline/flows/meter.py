@@ -11,7 +11,7 @@ Compiled, see :mod:`network_pipeline.interpreted`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -109,7 +109,7 @@ class Meter:
         self.ended_words = np.empty((_ADDRESS_WORDS, _ROOM), np.uint64).data
         self.ended_numbers = np.empty((NUMBERS[""], _ROOM), np.int64).data
         self.ended_counts = np.empty((_COUNTS, _ROOM), np.int32).data
-        self.ended_squares = np.empty((_SERIES_COUNT, _ROOM), np.float64).data
+        self.ended_squares: Any = np.empty((_SERIES_COUNT, _ROOM), np.float64).data
         self.named = 0
         self.without_flow = np.zeros(len(fields.WITHOUT_FLOW), np.int64).data
         self.packets = 0

@@ -63,6 +63,7 @@ def main() -> int:
             check=_check,
             status=_status,
             examples=_EXAMPLES,
+            logs_later=True,
         )
     )
 
@@ -81,13 +82,17 @@ def _run(values: cli.Values) -> None:
     seats = _seats(slots, rings)
     watchers = _watchers(values, seats)
     _give_privileges_up()
+    logs.begin_to_send()
     from network_pipeline import worker  # noqa: PLC0415
 
     work = worker.Work(agent, broker, limits, publishing.sessions(limits, broker))
 
     def run_worker(own: Sequence[RingSocket], slot: Slot, session: str) -> int:
         logs.go_on_in_child()
-        return cli.run_guarded("network-agent", lambda: worker.run(work, own, slot, session))
+        try:
+            return cli.run_guarded("network-agent", lambda: worker.run(work, own, slot, session))
+        finally:
+            logs.shutdown()
 
     notifier = Notifier(settings.notify_socket(settings.environment()))
     supervisor = Supervisor(rings, seats, run_worker, filters=filters, notifier=notifier,

@@ -40,6 +40,7 @@ class Command:
 
     ``check`` names what it validated, a line each; ``--check`` is offered where it is given, and
     ``--status`` where ``status`` is, which prints how the running one does.
+    ``logs_later`` says that it lets logs go to Splunk itself, once it has given its privileges up.
     ``files`` says what files the command takes, where it takes some: their names are the value
     ``files``.
     """
@@ -52,6 +53,7 @@ class Command:
     status: Callable[[Values], None] | None = None
     examples: str = ""
     files: str = ""
+    logs_later: bool = False
 
 
 def execute(command: Command, arguments: Sequence[str] | None = None) -> int:
@@ -86,7 +88,7 @@ def _run(command: Command, given: argparse.Namespace) -> None:
     values = {option.name: _value(option, given, variables) for option in options}
     if command.files:
         values["files"] = given.files
-    with logging_set_up(command.name, values["log_config"]):
+    with logging_set_up(command, values["log_config"]):
         if command.check and given.check:
             for line in command.check(values):
                 print(f"ok  {line}")
@@ -102,12 +104,13 @@ def _value(option: settings.Option, given: argparse.Namespace, variables: Mappin
 
 
 @contextlib.contextmanager
-def logging_set_up(name: str, log_config: str) -> Iterator[None]:
+def logging_set_up(command: Command, log_config: str) -> Iterator[None]:
     """Log as the user configured while the block runs, then flush."""
     from network_pipeline import logs  # noqa: PLC0415  spylunking is slow to import
 
     splunk = settings.splunk_settings(settings.environment())
-    logs.setup(Path(log_config) if log_config else None, splunk, name=name)
+    path = Path(log_config) if log_config else None
+    logs.setup(path, splunk, name=command.name, sends_later=command.logs_later)
     try:
         yield
     finally:

@@ -141,6 +141,7 @@ def _reading(
     settled = sum(counts.values())
     return Reading(
         frames={"received": settled, **counts},
+        amounts={"worker_restarts": settings.restarts(settings.environment())},
         gauges={"waiting_frames": taken - settled, "broker_connected": consumer.is_connected},
         histograms={name: one.snapshot() for name, one in histograms.items()},
     )
