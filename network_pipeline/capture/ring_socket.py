@@ -9,12 +9,15 @@ A block holds what is worth a batch: it is closed by its bytes or by time. It be
 
 What was taken is noted in *cells*, which may lie in memory that processes share: where a process
 that reads a ring was killed, another goes on behind the last block that it took, and its frames are
-still counted. A block is noted as taken before it is looked at, so none is read twice.
+still counted. A block is noted as taken before it is looked at, so none is read twice. The kernel
+forgets its counts as it tells them, so it writes them into cells itself: who is killed then loses
+none.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import logging
 import mmap
 import socket
@@ -34,9 +37,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 #: Cells of a ring: blocks taken; frames in them, one for an even number of blocks and one for an
-#: odd; frames that the kernel counted, those that it dropped, how often it found no free block.
-CELLS = 6
-_TAKEN, _READ, _READ_ODD, _COUNTED, _DROPPED, _FREEZES = range(CELLS)
+#: odd; how often the kernel's counts were added up; their sums (frames, dropped ones among them,
+#: how often it found no free block), then its last answer, both for an even number and for an odd.
+CELLS = 14
+_TAKEN, _READ, _READ_ODD, _ADDED = range(4)
+_SUMS, _ANSWERS = (4, 7), (10, 12)
 
 # linux/if_packet.h, linux/net_tstamp.h
 _PACKET_RX_RING = 5
@@ -51,13 +56,15 @@ _RAW_HARDWARE_TIMES = 1 << 6
 _STATUS_USER = 1
 
 _REQUEST = struct.Struct("@7I")  # tpacket_req3
-_STATISTICS = struct.Struct("@3I")  # tpacket_stats_v3: frames, dropped ones among them, freezes
+_Statistics = ctypes.c_uint32 * 3  # tpacket_stats_v3: frames, dropped ones among them, freezes
 
 # Places in struct tpacket_block_desc, in units of 32 bits; the sequence number has 64.
 _BLOCK_STATUS, _FRAMES, _FIRST_FRAME, _SEQUENCE = 2, 3, 4, 6
 
 _LINK_TYPES = np.zeros(65_536, np.uint16)
 _LINK_TYPES[list(devices.LINK_TYPES)] = list(devices.LINK_TYPES.values())
+
+_libc = ctypes.CDLL(None, use_errno=True)
 
 _log = logging.getLogger(__name__)
 
@@ -75,6 +82,7 @@ class RingSocket:
         self.device = device
         self._settings = settings
         self._cells = cells or memoryview(bytearray(8 * CELLS)).cast("q")
+        self._answers = [_Statistics.from_buffer(self._cells[at : at + 2]) for at in _ANSWERS]
         self._socket: socket.socket | None = None
         self._data = self._words = self._halves = memoryview(b"")
         self._in_group = False
@@ -210,7 +218,8 @@ class RingSocket:
     @property
     def waiting(self) -> int:
         """How many frames in the ring were not taken, as of the last :meth:`count`."""
-        return self._cells[_COUNTED] - self._cells[_DROPPED] - self.read
+        counted, dropped, _ = self._sums
+        return counted - dropped - self.read
 
     @property
     def read(self) -> int:
@@ -220,21 +229,43 @@ class RingSocket:
     def count(self) -> None:
         """Ask the kernel for its counts, which then begin at zero again, and add them to ours."""
         if self._socket is not None:
-            answer = self._socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, _STATISTICS.size)
-            frames, dropped, freezes = _STATISTICS.unpack(answer)
-            self._cells[_COUNTED] += frames
-            self._cells[_DROPPED] += dropped
-            self._cells[_FREEZES] += freezes
+            self._add_up()  # what somebody asked for who was killed
+            self._ask(self._socket)
+            self._add_up()
+
+    def _ask(self, sock: socket.socket) -> None:
+        answer = self._answers[self._cells[_ADDED] % 2]
+        size = ctypes.c_uint32(ctypes.sizeof(answer))
+        if _libc.getsockopt(
+            sock.fileno(), SOL_PACKET, PACKET_STATISTICS, answer, ctypes.byref(size)
+        ):
+            raise OSError(ctypes.get_errno(), "the kernel tells no statistics")
+
+    def _add_up(self) -> None:
+        """Add the last answer to the sums. All of it changes with one store, as in :meth:`take`."""
+        added = self._cells[_ADDED]
+        answer, following = self._answers[added % 2], self._answers[(added + 1) % 2]
+        place = _SUMS[(added + 1) % 2]
+        for each, (total, more) in enumerate(zip(self._sums, answer, strict=True)):
+            self._cells[place + each] = total + more
+        following[:] = [0, 0, 0]
+        self._cells[_ADDED] = added + 1
+
+    @property
+    def _sums(self) -> tuple[int, int, int]:
+        place = _SUMS[self._cells[_ADDED] % 2]
+        counted, dropped, freezes = self._cells[place : place + 3]
+        return counted, dropped, freezes
 
     @property
     def dropped(self) -> int:
         """How many frames found no free block, as of the last :meth:`count`."""
-        return self._cells[_DROPPED]
+        return self._sums[1]
 
     @property
     def freezes(self) -> int:
         """How often there was no free block, as of the last :meth:`count`."""
-        return self._cells[_FREEZES]
+        return self._sums[2]
 
     def _sequence(self, head: int) -> int:
         low, high = self._words[head + _SEQUENCE], self._words[head + _SEQUENCE + 1]

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from scapy.layers.inet import IP, UDP
@@ -240,6 +241,48 @@ def test_another_reader_goes_on_behind_the_last_block_that_was_taken(cable: Cabl
     assert [frame.number for frame in frames] == list(range(1, 1_001 - read))
     assert second.counts() == SourceCounts(1_000 - read, 0, 0)
     second.close()
+
+
+class Killed(Exception):
+    """Stands for a SIGKILL."""
+
+
+@pytest.mark.parametrize("stores", range(8))
+def test_who_is_killed_while_counting_loses_no_count(
+    cable: Cable, stores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, _ = cable
+    with ringing(left, "veth0", text="udp") as ring:
+        [sock] = ring._sockets
+        sock.count()
+        send_datagrams(left, "10.99.0.2", 30)
+        cells = sock._cells
+        monkeypatch.setattr(sock, "_cells", Deadly(cells, stores))
+        with pytest.raises(Killed):
+            sock.count()
+        monkeypatch.setattr(sock, "_cells", cells)
+        sock.count()
+        assert sock.waiting == 30
+        send_datagrams(left, "10.99.0.2", 12)
+        assert len(rest(ring)) == 42
+        assert sock.waiting == 0
+
+
+class Deadly:
+    """Cells that kill who has written into them so many times."""
+
+    def __init__(self, cells: memoryview, stores: int) -> None:
+        self._cells = cells
+        self._stores = stores
+
+    def __getitem__(self, place: int | slice) -> Any:
+        return self._cells[place]
+
+    def __setitem__(self, place: int, value: int) -> None:
+        if self._stores == 0:
+            raise Killed
+        self._stores -= 1
+        self._cells[place] = value
 
 
 # -- flows -----------------------------------------------------------------------------------------
