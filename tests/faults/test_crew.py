@@ -1,4 +1,4 @@
-"""``packets-redis --workers`` and ``packets-rabbitmq --workers``: workers and the command are killed,
+"""``packets-redis`` and ``packets-rabbitmq`` with ``--workers``: workers and the command are killed,
 nothing is there twice.
 """
 
