@@ -1,6 +1,4 @@
-"""``packets-redis`` and ``packets-rabbitmq`` with ``--workers``: workers and the command are killed,
-nothing is there twice.
-"""
+"""Processors with ``--workers``: workers and the command are killed, nothing is there twice."""
 
 from __future__ import annotations
 
