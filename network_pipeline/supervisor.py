@@ -148,10 +148,11 @@ class Supervisor:
             self._obey(self._signals.pop(0))
         self._reap()
         self._rings.watch()
+        if not self._is_stopping:
+            self._take_up_devices()
         if self._is_stopping:
             self._end_late_ones()
         else:
-            self._take_up_devices()
             self._end_stuck_ones()
             for seat in self._seats:
                 if not seat.pid and seat.succession.is_due and not self._taking_up:
@@ -273,9 +274,17 @@ class Supervisor:
     # -- devices
 
     def _take_up_devices(self) -> None:
-        """Where a device is back, let all workers leave their rings, and then open new ones."""
+        """Where a device is back, let all workers leave their rings, and then open new ones.
+
+        Where there are no sockets for them any more, all ends in good order, to be started anew.
+        """
         if not self._taking_up:
-            self._taking_up = self._rings.back()
+            try:
+                self._taking_up = self._rings.back()
+            except SparesUsedUp as error:
+                _log.error("%s", error)
+                self._stop()
+                self._failed = error.exit_code
             if self._taking_up:
                 self._signal_all(signal.SIGUSR1)
         elif not any(seat.pid for seat in self._seats):
@@ -286,10 +295,6 @@ class Supervisor:
     def _take_up(self, device: str) -> None:
         try:
             self._rings.take_up(device)
-        except SparesUsedUp as error:
-            _log.error("%s", error)
-            self._failed = error.exit_code
-            self._stop()
         except CaptureError as error:  # it has gone again; the next turn sees what became of it
             _log.warning("%s", error)
 

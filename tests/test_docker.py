@@ -215,6 +215,12 @@ def test_the_image_runs_as_a_user_with_the_capability_in_one_interpreter() -> No
     }
 
 
+def test_the_image_has_compiled_loops() -> None:
+    build, _ = DOCKERFILE.split("\nFROM ", 2)[1:]
+    assert "install -y --no-install-recommends gcc libc6-dev" in build
+    assert "from network_pipeline.decode.columnar import COMPILED; assert COMPILED" in build
+
+
 def test_the_image_is_made_of_files_that_exist() -> None:
     copied = re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE)
     sources = {source for line in copied for source in line.split()}

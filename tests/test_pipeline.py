@@ -303,6 +303,24 @@ def test_both_sides_can_be_watched(pipeline: Pipeline) -> None:
     assert found[f"{prefix}_shed_frames_total"] == found[f"{prefix}_spooled_frames"] == 0
 
 
+@pytest.mark.parametrize("pipeline", ["redis_server"], indirect=True)
+def test_a_ring_that_was_full_is_a_drop_and_a_freeze(pipeline: Pipeline) -> None:
+    [port] = servers.free_ports(1)
+    part = pipeline.capture("--engine", "ring", "--ring-blocks", "2", "--ring-block-bytes", "4096",
+                            "--snap-length", "64", "--metrics-port", str(port))  # fmt: skip
+    prefix = "network_pipeline_agent"
+    assert metrics(port)[f"{prefix}_kernel_freezes_total"] == 0
+    part.signal(signal.SIGSTOP)
+    pipeline.send(*[b"x"] * 600)
+    part.signal(signal.SIGCONT)
+    servers.wait_until(
+        lambda: metrics(port)[f"{prefix}_captured_frames_total"] == 600, "all frames, as metrics"
+    )
+    found = metrics(port)
+    assert found[f"{prefix}_kernel_dropped_frames_total"] > 0
+    assert found[f"{prefix}_kernel_freezes_total"] >= 1
+
+
 def metrics(port: int) -> dict[str, float]:
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=20) as answer:
         text = answer.read().decode()

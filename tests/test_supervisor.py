@@ -42,9 +42,12 @@ def await_sessions(agent: Agent, count: int) -> None:
     servers.wait_until(lambda: len(agent.sessions()) == count, f"worker number {count}")
 
 
-def await_reading(agent: Agent, count: int) -> None:
-    text = "the filter was read again"
+def await_text(agent: Agent, text: str, count: int) -> None:
     servers.wait_until(lambda: agent.said().count(text) == count, f"{text}, {count} times")
+
+
+def await_reading(agent: Agent, count: int) -> None:
+    await_text(agent, "the filter was read again", count)
 
 
 def exchange(left: netns.Namespace, right: netns.Namespace, connections: int) -> None:
@@ -226,6 +229,36 @@ def test_a_device_that_was_removed_is_taken_up_again(
     assert Counter(row["frame_interface"] for row in rows) == {"tun0": 100, "lo": 200}
 
 
+class SparingAgent(Agent):
+    """Takes a device up again once."""
+
+    code = f"from network_pipeline.capture import ring_group as g; g.SPARES = 1; {Agent.code}"
+
+
+def test_a_device_that_was_removed_too_often_ends_it_in_good_order(
+    redis_path: Path, tmp_path: Path
+) -> None:
+    with (
+        netns.namespace() as where,
+        contextlib.ExitStack() as devices,
+        agents.site(where, redis_path, tmp_path) as site,
+    ):
+        devices.enter_context(netns.tun(where))
+        agent = site.agent("--device", "tun0,lo", "--protocols", "udp", "--workers", "2",
+                           kind=SparingAgent)  # fmt: skip
+        agent.await_capture()
+        for times in (1, 2):
+            devices.close()
+            await_text(agent, "tun0 was removed", times)
+            send_flows(where, 10, "127.0.0.1")
+            devices.enter_context(netns.tun(where))
+            agent.wait_until_it_says("tun0 is there again")
+        assert agent.wait() == 1
+        assert "no sockets are left for it, so the agent ends" in agent.said()
+        assert agent.counts() == counted(captured=200, published=200)
+        assert len(agent.sessions()) == 4
+
+
 def test_a_device_that_was_down(site: Site, cable: Cable) -> None:
     agent = site.agent("--device", "veth0", "--protocols", "udp", "--workers", "2")
     agent.await_capture()
@@ -332,6 +365,27 @@ def test_check_opens_everything_and_starts_nothing(site: Site) -> None:
         f"ok  broker {site.broker.safe_url}",
         f"ok  spool {site.spool}",
     ]
+
+
+@pytest.mark.parametrize(
+    ("limits", "code", "text"),
+    [
+        ("64, 4096", 0, "ok  permission to capture on lo, with 12 workers"),
+        ("64, 64", 1, "network-agent: no packet socket can be opened: Too many open files"),
+    ],
+)
+def test_sockets_for_many_workers_need_many_files(
+    redis_path: Path, tmp_path: Path, limits: str, code: int, text: str
+) -> None:
+    class LimitedAgent(Agent):
+        code = f"import resource as r; r.setrlimit(r.RLIMIT_NOFILE, ({limits})); {Agent.code}"
+
+    with netns.namespace() as where, agents.site(where, redis_path, tmp_path) as site:
+        agent = site.agent("--device", "lo", "--workers", "12", "--ring-blocks", "2", "--check",
+                           "--ring-block-bytes", "4096", "--snap-length", "64",
+                           kind=LimitedAgent)  # fmt: skip
+        assert agent.wait() == code
+        assert text in agent.said().splitlines()
 
 
 class CrampedAgent(Agent):

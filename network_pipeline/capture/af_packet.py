@@ -33,11 +33,14 @@ def open_socket() -> socket.socket:
 
     Raises:
         CapturePermissionError: CAP_NET_RAW is missing.
+        CaptureError: too many files are open, or no memory is left.
     """
     try:
         return socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
     except PermissionError:
         raise CapturePermissionError(_how_to_get_permission()) from None
+    except OSError as error:
+        raise CaptureError(f"no packet socket can be opened: {error.strerror}") from None
 
 
 def bind(sock: socket.socket, device: str, *, promiscuous: bool) -> None:

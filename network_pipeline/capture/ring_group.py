@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import resource
 import socket
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
@@ -26,6 +27,9 @@ from network_pipeline.settings import RingSettings
 
 #: How often each device may come back.
 SPARES = 16
+
+#: Files that a process has open beside the sockets of rings, at most.
+_OTHER_FILES = 256
 
 _log = logging.getLogger(__name__)
 
@@ -70,11 +74,13 @@ class RingGroup:
         """Open all rings and spare sockets, and begin to take in what the filters choose.
 
         Raises:
-            CaptureError: no such device, or one that is down, or no memory for its rings.
+            CaptureError: no such device, or one that is down, no memory for its rings, or no leave
+                for so many open files.
             CapturePermissionError: CAP_NET_RAW is missing.
         """
         self._programs = programs
         workers = len(self._rings)
+        _allow_files(workers * len(self._devices) * (1 + SPARES) + _OTHER_FILES)
         for device in self._devices:
             self._open_rings(device, [af_packet.open_socket() for _ in range(workers)])
         if workers > 1:
@@ -102,9 +108,20 @@ class RingGroup:
                 ring.look()
 
     def back(self) -> list[str]:
-        """Return devices that were removed and are there again."""
+        """Return devices that were removed and are there again.
+
+        Raises:
+            SparesUsedUp: one of them was back too often to be taken up.
+        """
         newest = {ring.device: ring for ring in self._rings[0]}
-        return [name for name, ring in newest.items() if ring.is_back]
+        found = [name for name, ring in newest.items() if ring.is_back]
+        for name in found:
+            if not self._spares[name]:
+                raise SparesUsedUp(
+                    f"device {name} is there again, and was too often before: no sockets are left "
+                    "for it, so the agent ends, and can be started anew"
+                )
+        return found
 
     def take_up(self, device: str) -> None:
         """Open rings on a device that is back, while nobody reads any ring.
@@ -112,17 +129,13 @@ class RingGroup:
         What waits in the old ones stays to be read; those that are read to their end are closed.
 
         Raises:
-            SparesUsedUp: it was back too often.
             CaptureError: it is gone once more, or down, or no memory for its rings.
         """
-        spares = self._spares[device]
-        if not spares:
-            raise SparesUsedUp(f"device {device} came back too often; start the agent again")
         for rings in self._rings:
             for ring in [ring for ring in rings if ring.is_gone and ring.is_drained()]:
                 ring.close()
                 rings.remove(ring)
-        self._open_rings(device, [spares.pop() for _ in self._rings])
+        self._open_rings(device, [self._spares[device].pop() for _ in self._rings])
         _log.warning("device %s is there again", device)
 
     def totals(self, worker: int) -> Totals:
@@ -173,6 +186,13 @@ class RingGroup:
             failing.pop_all()
         for rings, ring in zip(self._rings, opened, strict=True):
             rings.append(ring)
+
+
+def _allow_files(count: int) -> None:
+    """Raise the limit of open files, too low for many workers, as far as that is allowed."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < count:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(count, hard), hard))
 
 
 def _pieces(cells: memoryview) -> Iterator[memoryview]:

@@ -18,6 +18,7 @@ from network_pipeline.scripts import cli, publishing, watch
 if TYPE_CHECKING:
     from network_pipeline.agent import Agent, Encoder
     from network_pipeline.broker.publisher import Publisher
+    from network_pipeline.capture.ring import Ring
     from network_pipeline.capture.source import Source
     from network_pipeline.metrics import Counters
 
@@ -57,12 +58,14 @@ def _run(values: cli.Values) -> None:
     publisher = Publisher(broker, counters, limits)
     book = SessionBook(publishing.sessions(limits, broker), source=capture.source, session=session)
     pulse = Pulse()
-    source = _open_source(values)
+    ring = _ring(values)
+    source = ring or _sniffer(values)
+    source.open()
     try:
         agent = Agent(source, _encoder(capture, session), publisher, book, counters,
                       stop_after_num=capture.stop_after_num, beat=pulse.beat)  # fmt: skip
         exposed = watch.exposition(
-            values, "agent", pulse, partial(_reading, agent, counters, publisher)
+            values, "agent", pulse, partial(_reading, agent, counters, publisher, ring)
         )
         _give_root_up()
         durability.warn(broker)
@@ -74,12 +77,15 @@ def _run(values: cli.Values) -> None:
         source.stop()
 
 
-def _reading(agent: Agent[Any], counters: Counters, publisher: Publisher) -> Reading:
+def _reading(
+    agent: Agent[Any], counters: Counters, publisher: Publisher, ring: Ring | None
+) -> Reading:
     frames = counters.snapshot()
     spooled = frames.pop("spooled")
+    freezes = {"kernel_freezes": ring.freezes()} if ring else {}
     return Reading(
         frames=frames,
-        amounts={"captured_bytes": agent.captured_bytes},
+        amounts={"captured_bytes": agent.captured_bytes, **freezes},
         gauges={
             "spooled_frames": spooled,
             "waiting_messages": publisher.waiting(),
@@ -108,13 +114,6 @@ def _encoder(capture: settings.CaptureSettings, session: str) -> Encoder[Any]:
     return partial(json_messages.of_frames, session=session, source=capture.source)
 
 
-def _open_source(values: cli.Values) -> Source[Any]:
-    """Open the sockets, which takes root."""
-    source = _ring(values) if values["engine"] == "ring" else _sniffer(values)
-    source.open()
-    return source
-
-
 def _give_root_up() -> None:
     from network_pipeline.privileges import drop_root  # noqa: PLC0415
 
@@ -131,7 +130,10 @@ def _sniffer(values: cli.Values) -> Source[Any]:
     return Sniffer(capture, topology.servers(broker), enough_frames=enough)
 
 
-def _ring(values: cli.Values) -> Source[Any]:
+def _ring(values: cli.Values) -> Ring | None:
+    """Return the source of the ring engine, whose sockets are opened here; None with another."""
+    if values["engine"] != "ring":
+        return None
     from network_pipeline.broker import topology  # noqa: PLC0415
     from network_pipeline.capture import filters, ring  # noqa: PLC0415
 
@@ -145,7 +147,9 @@ def _ring(values: cli.Values) -> Source[Any]:
 def _check(values: cli.Values) -> list[str]:
     capture = settings.capture_settings(values)
     check = publishing.checks(publishing.limits(values), settings.broker_settings(values))
-    _open_source(values).stop()
+    source = _ring(values) or _sniffer(values)
+    source.open()
+    source.stop()
     _give_root_up()
     return [
         f"permission to capture on {', '.join(capture.devices)}",

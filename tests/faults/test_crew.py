@@ -1,4 +1,4 @@
-"""``packets-redis --workers``: workers and the command are killed, nothing is there twice."""
+"""Processors with ``--workers``: workers and the command are killed, nothing is there twice."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from itertools import chain
 from pathlib import Path
 
 import pyarrow.parquet as pq
+import pytest
 
 from network_pipeline import arrow_messages
 from network_pipeline.audit import dataset_files, examine
@@ -23,17 +24,17 @@ from tests.broker.conftest import unique_queue
 
 SESSION = "0b2f6a54-5d5c-4c5e-9a55-1f6f0f5e2a10"
 FRAMES, BATCH = 12_000, 40
-#: Short, so that what a killed worker held comes again soon.
+#: Short, so that what a killed worker held comes again soon from Redis.
 CONSTANTS = '{"network_pipeline.broker.streams.VISIBILITY_SECONDS": 1}'
 
 
 class Command:
-    """``packets-redis`` with two workers that write Parquet files of 200 rows."""
+    """A processor with two workers that write Parquet files of 200 rows."""
 
-    def __init__(self, broker: BrokerSettings, output: Path) -> None:
+    def __init__(self, name: str, broker: BrokerSettings, output: Path) -> None:
         program = Path(__file__).with_name("command.py")
         self._process = subprocess.Popen(
-            [sys.executable, str(program), "packets-redis", CONSTANTS, "--broker", broker.url,
+            [sys.executable, str(program), name, CONSTANTS, "--broker", broker.url,
              "--queue", broker.queue, "--workers", "2", "--output", str(output),
              "--rotate-after-rows", "200", "--rotate-after-seconds", "0.5"]
         )  # fmt: skip
@@ -71,10 +72,12 @@ def is_gone(pid: int) -> bool:
     return not Path(f"/proc/{pid}").exists()
 
 
+@pytest.mark.parametrize("kind", ["redis", "rabbitmq"])
 def test_kills_of_workers_and_of_the_command_leave_every_row_once(
-    redis_server: servers.RedisServer, tmp_path: Path
+    request: pytest.FixtureRequest, tmp_path: Path, kind: str
 ) -> None:
-    broker = BrokerSettings(redis_server.url, unique_queue())
+    broker = BrokerSettings(request.getfixturevalue(f"{kind}_server").url, unique_queue())
+    name = f"packets-{kind}"
     batches = messages()
     published = 0
 
@@ -84,7 +87,7 @@ def test_kills_of_workers_and_of_the_command_leave_every_row_once(
         published += count
         flow.publish(broker, chain.from_iterable(map(encoded, some)))
 
-    command = Command(broker, tmp_path / "rows.parquet")
+    command = Command(name, broker, tmp_path / "rows.parquet")
     publish(100)
     for kills in (0, 1):
         await_rows(tmp_path, 800 + 1600 * kills)
@@ -96,7 +99,7 @@ def test_kills_of_workers_and_of_the_command_leave_every_row_once(
     workers = command.workers()
     command.signal(signal.SIGKILL)
     servers.wait_until(lambda: all(map(is_gone, workers)), "workers that end with their command")
-    command = Command(broker, tmp_path / "rows.parquet")
+    command = Command(name, broker, tmp_path / "rows.parquet")
     publish(len(batches))
     await_rows(tmp_path, FRAMES)
     assert command.signal(signal.SIGTERM) == 0
