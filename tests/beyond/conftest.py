@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests import needs
+
 BUCKET = "captures"
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "nobody",
@@ -18,8 +20,7 @@ _CREDENTIALS = {
 
 def _need(*packages: str) -> None:
     if missing := [name for name in packages if not find_spec(name)]:
-        message = f"{', '.join(missing)} not installed: pip install -e '.[dask,s3]' 'moto[server]'"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        needs.lacking(f"{', '.join(missing)}: pip install -e '.[dask,s3]' 'moto[server]'")
 
 
 @pytest.fixture(scope="session")
