@@ -6,7 +6,8 @@ Two network namespaces are joined by a veth pair. A generator sends frames of th
 one end, each program captures on the other. The highest rate at which every frame that was sent
 arrives is searched for each, halving the interval between rates, on a scale of factors. What was
 sent is compared with what a program says that it saw, or with the rows in the dataset; what the
-agent did not see it must have counted, or the bench fails.
+agent did not see it must have counted, or the bench fails. Of the whole pipeline ``network-pipeline
+verify`` must say the same, worker by worker.
 
 CPU time is that of the program and its children, when it has ended, without what it takes to start.
 What the kernel does for it when a frame arrives is charged to the generator, here as elsewhere.
@@ -26,7 +27,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from bench import machine
 from bench.live_targets import AGENT, SCAPY, TCPDUMP, targets
@@ -188,6 +189,7 @@ def _piped(bench: Bench, send: Callable[[], tuple[int, float]], *, has_processor
         pipeline.end_agent()
         if has_processor:
             pipeline.end_processor()
+            check_workers(pipeline.verify() if sent else [], sent)
     check(pipeline.counts, sent)
     seen = pipeline.rows if has_processor else pipeline.counts["published"]
     return Trial(sent, took, seen, pipeline.agent_cpu_s + pipeline.processor_cpu_s)
@@ -215,6 +217,15 @@ def check(counts: Mapping[str, int], sent: int) -> None:
     settled = sum(counts[name] for name in ("published", "kernel_dropped", "shed", "lost"))
     if not sent == counts["captured"] == settled:
         raise RuntimeError(f"{sent} frames were sent, and counted: {counts}")
+
+
+def check_workers(accounts: Sequence[Mapping[str, Any]], sent: int) -> None:
+    """See that every frame that was sent is a row of its worker's, or in a count of its losses."""
+    settled = sum(
+        each[name] for each in accounts for name in ("rows", "shed", "died", "kernel_dropped")
+    )
+    if settled != sent:
+        raise RuntimeError(f"{sent} frames were sent, and became: {accounts}")
 
 
 # -- the command -----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -13,11 +14,14 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+import redis
 
 from tests.netns import Namespace
 
 _COMMAND = "import sys; from network_pipeline.scripts.{} import {} as main; sys.exit(main())"
+_DATABASE = 1
 _SECONDS = 60.0
 
 
@@ -40,6 +44,7 @@ class Pipeline:
     def __enter__(self) -> Self:
         self._directory = Path(tempfile.mkdtemp(dir=self._parent))
         self._directory.chmod(0o755)
+        self._socket = self._directory / "redis.sock"
         self._redis = self._start_redis()
         self._log = self._directory / "agent.log"
         self._agent = self._start_agent()
@@ -103,27 +108,43 @@ class Pipeline:
         assert self._processor
         ends = time.monotonic() + _SECONDS
         published = self.counts["published"] - taken
-        while self._rows() < published and time.monotonic() < ends:
+        while (self._rows() < published or self._waiting()) and time.monotonic() < ends:
             time.sleep(0.2)
         self._processor.send_signal(signal.SIGTERM)
         self.processor_cpu_s = _cpu_of_ended(self._processor)
         self.rows = taken + self._rows()
+
+    def verify(self) -> list[dict[str, Any]]:
+        """Return what became of each worker's frames, once all have ended.
+
+        Raises:
+            CalledProcessError: they do not add up.
+        """
+        program = [sys.executable, "-c", _COMMAND.format("main", "main"), "verify", "--final"]
+        said = subprocess.check_output([*program, "--json", str(self._directory)])
+        accounts: list[dict[str, Any]] = json.loads(said)["sessions"]
+        return accounts
+
+    def _waiting(self) -> int:
+        """Return the messages that are not acknowledged: rows, and what the agent says of them."""
+        with redis.Redis(unix_socket_path=str(self._socket), db=_DATABASE) as client:
+            return int(client.xlen("NEW_PACKETS"))
 
     def _rows(self) -> int:
         return sum(_rows_of(path) for path in self._directory.glob("rows*.csv*")
                    if path.suffix in (".csv", ".part"))  # fmt: skip
 
     def _broker(self) -> tuple[str, ...]:
-        return ("--broker", f"redis+socket://{self._directory}/redis.sock?virtual_host=1")
+        return ("--broker", f"redis+socket://{self._socket}?virtual_host={_DATABASE}")
 
     def _start_redis(self) -> subprocess.Popen[bytes]:
-        path = self._directory / "redis.sock"
         process = subprocess.Popen(
-            ["redis-server", "--port", "0", "--unixsocket", str(path), "--unixsocketperm", "777",
-             "--dir", str(self._directory), "--save", "", "--appendonly", "no"],
+            ["redis-server", "--port", "0", "--unixsocket", str(self._socket),
+             "--unixsocketperm", "777", "--dir", str(self._directory), "--save", "",
+             "--appendonly", "no"],
             stdout=subprocess.DEVNULL,
         )  # fmt: skip
-        _await(path.exists)
+        _await(self._socket.exists)
         return process
 
     def _start_agent(self) -> subprocess.Popen[bytes]:

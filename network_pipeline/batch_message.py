@@ -37,7 +37,7 @@ MAX_ROWS = 65_536
 MAX_PLAIN_BYTES = 64 * 1024 * 1024
 
 #: A body is not larger than this unless it holds a single frame, nor, decompressed, than that.
-_BODY_BYTES = 256 * 1024
+_BODY_BYTES = 1024 * 1024
 _PLAIN_BYTES = MAX_PLAIN_BYTES // 4
 
 #: How many times smaller rows are, at least in most cases, when they are compressed.

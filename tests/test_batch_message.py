@@ -88,11 +88,11 @@ def large_frames(count: int, size: int) -> pa.RecordBatch:
 
 
 def test_rows_are_spread_over_messages_of_a_good_size() -> None:
-    batch = large_frames(3000, 1400)
+    batch = large_frames(9000, 1400)
     messages = encoded(batch)
     assert len(messages) > 10
-    assert max(len(message.body) for message in messages) <= 256 * 1024
-    assert min(len(message.body) for message in messages[:-1]) > 128 * 1024
+    assert max(len(message.body) for message in messages) <= 1024 * 1024
+    assert min(len(message.body) for message in messages[:-1]) > 512 * 1024
     firsts = np.cumsum([0, *(int(message.headers["count"]) for message in messages)]) + 1
     assert [message.headers["first"] for message in messages] == firsts[:-1].tolist()
     assert pa.Table.from_batches([received(message) for message in messages]).equals(

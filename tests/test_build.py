@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import needs
 from tests.decode import interpreted
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -58,8 +59,7 @@ print(columnar.COMPILED, row["eth_src"], row["arp_op"], columnar.__file__, sep="
 def checkout(tmp_path: Path) -> Path:
     installed = int(metadata.version("setuptools").split(".")[0])
     if installed < _LEAST_SETUPTOOLS or not util.find_spec("Cython"):
-        message = "setuptools is too old here, or Cython is not installed"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        needs.lacking(f"setuptools {_LEAST_SETUPTOOLS} and Cython")
     directory = tmp_path / "checkout"
     directory.mkdir()
     interpreted.copy_source(directory)

@@ -8,7 +8,6 @@ import gzip
 import hashlib
 import os
 import random
-import shutil
 import signal
 import socket
 import struct
@@ -31,7 +30,7 @@ from network_pipeline.frames import Frame, LinkType
 from network_pipeline.metrics import Counters
 from network_pipeline.traffic import craft
 from network_pipeline.verify import judge
-from tests import netns
+from tests import needs, netns
 from tests.capture.capture_files import COMPRESS, SHARED, Pcap, Pcapng
 from tests.dataset import tmpfs
 from tests.decode import captures, samples
@@ -358,8 +357,7 @@ def test_all_shared_captures_at_once(tmp_path: Path) -> None:
 
 
 def test_tcpdump_into_a_pipe(tmp_path: Path) -> None:
-    if not shutil.which("tcpdump"):
-        pytest.fail("no tcpdump") if os.environ.get("CI") == "true" else pytest.skip("no tcpdump")
+    needs.program("tcpdump")
     output = tmp_path / "x.csv"
     with netns.namespace() as made:
         tcpdump = subprocess.Popen(

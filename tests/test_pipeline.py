@@ -32,7 +32,7 @@ from network_pipeline.privileges import NOBODY
 from network_pipeline.schema import COLUMN_NAMES
 from network_pipeline.settings import BrokerSettings
 from network_pipeline.traffic import craft
-from tests import netns, servers
+from tests import needs, servers
 from tests.decode import captures
 from tests.decode.samples import all_samples
 
@@ -102,7 +102,7 @@ def spool() -> Iterator[Path]:
 @pytest.fixture(params=BROKERS)
 def pipeline(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Pipeline]:
     if os.geteuid() != 0:
-        netns.unavailable("root, to capture")
+        needs.lacking("root, to capture")
     processor = PROCESSORS.get(request.param, "packets-rabbitmq")
     made = Pipeline(request.getfixturevalue(request.param), processor, tmp_path)
     yield made

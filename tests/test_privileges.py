@@ -13,7 +13,7 @@ import pytest
 
 from network_pipeline.errors import UsageError
 from network_pipeline.privileges import NOBODY, drop_root, make_directory, successor
-from tests import netns
+from tests import needs
 
 #: Drops root beside a thread that runs already, and reports what every thread may do then.
 CHILD = """
@@ -47,7 +47,7 @@ ends.set()
 )
 def test_root_is_gone_for_all_threads(user: list[int] | None, uid: int, gid: int) -> None:
     if os.geteuid() != 0:
-        netns.unavailable("root")
+        needs.lacking("root")
     run = subprocess.run(
         [sys.executable, "-c", CHILD, json.dumps(user)], capture_output=True, text=True, check=True
     )
@@ -71,7 +71,7 @@ def test_root_is_gone_for_all_threads(user: list[int] | None, uid: int, gid: int
 
 def test_root_that_may_not_change_its_user_is_refused() -> None:
     if os.geteuid() != 0:
-        netns.unavailable("root")
+        needs.lacking("root")
     child = """
 from network_pipeline.errors import CaptureError
 from network_pipeline.privileges import drop_root
@@ -85,7 +85,7 @@ except CaptureError as error:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if run.returncode:
-        netns.unavailable("user namespaces")
+        needs.lacking("user namespaces")
     assert run.stdout == (
         "cannot give root up for user 1234: Operation not permitted; "
         "run as another user, with CAP_NET_RAW alone\n"
@@ -94,7 +94,7 @@ except CaptureError as error:
 
 def test_a_directory_is_made_for_its_owner_once(tmp_path: Path) -> None:
     if os.geteuid() != 0:
-        netns.unavailable("root")
+        needs.lacking("root")
     place = tmp_path / "lib" / "spool"
     make_directory(place, NOBODY)
     made = place.stat()

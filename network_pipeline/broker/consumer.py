@@ -41,6 +41,9 @@ _SLICE_SECONDS = 1.0
 _RETRY_REJECT_SECONDS = 1.0
 _REASON_CHARACTERS = 200
 
+#: Bytes of messages on their way from RabbitMQ, if not said otherwise.
+_PREFETCH_BYTES = 32 * 1024 * 1024
+
 
 class Consumer:
     """Takes messages from the queue, side by side with other consumers."""
@@ -50,6 +53,7 @@ class Consumer:
         settings: BrokerSettings,
         *,
         prefetch: int,
+        prefetch_bytes: int = _PREFETCH_BYTES,
         visibility_seconds: float = VISIBILITY_SECONDS,
     ) -> None:
         """Store the settings.
@@ -57,11 +61,14 @@ class Consumer:
         Args:
             settings: the broker and the queue.
             prefetch: how many messages may be unacknowledged at a time, at least 1.
+            prefetch_bytes: about how many bytes of them RabbitMQ may send ahead, where that is
+                less. (Redis is asked for a few at a time.)
             visibility_seconds: on Redis, how long a consumer may be silent before others take
                 over what it holds; all consumers of a queue should agree on it.
         """
         self._settings = settings
         self._prefetch = prefetch
+        self._prefetch_bytes = prefetch_bytes
         self._visibility_seconds = visibility_seconds
         silence = min(visibility_seconds, topology.HEARTBEAT_SECONDS)
         #: The keeper does its work twice as often.
@@ -172,7 +179,9 @@ class Consumer:
             heartbeat=topology.HEARTBEAT_SECONDS,
             options=options,
         )
-        subscription = Subscription(channel, prefetch=self._prefetch, name=name)
+        subscription = Subscription(
+            channel, prefetch=self._prefetch, prefetch_bytes=self._prefetch_bytes, name=name
+        )
         try:
             subscription.start(self._settings.queue)
         except FAILURES as error:

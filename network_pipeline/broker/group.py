@@ -99,8 +99,11 @@ class Group:
         """Tell Redis that these entries are being worked on."""
         self._claim_for(self._owner, entries)
 
-    def take_over(self, room: int) -> list[Entry]:
-        """Return abandoned entries, at most ``room``, which are this consumer's from now on."""
+    def take_over(self, room: int, most: int) -> list[Entry]:
+        """Return abandoned entries, which are this consumer's from now on.
+
+        At most ``most``, and as a group no more than ``room`` halved for each failed delivery.
+        """
         query = ("IDLE", self._idle_ms, "-", "+", room)
         abandoned = self._wire.call("XPENDING", self._key, GROUP, *query)
         exhausted = [entry[0] for entry in abandoned if entry[3] >= self._delivery_limit]
@@ -110,7 +113,7 @@ class Group:
         if not others:
             return []
         most_deliveries = max(entry[3] for entry in others)
-        group = max(1, room >> (most_deliveries - 1))
+        group = max(1, min(most, room >> (most_deliveries - 1)))
         failures = {entry[0]: entry[3] for entry in others[:group]}
         return [each._replace(failures=failures[each.id]) for each in self._claim([*failures])]
 

@@ -44,8 +44,11 @@ VISIBILITY_SECONDS = 60.0
 _BLOCK_SECONDS = 1.0
 #: XREADGROUP waits by itself; this much passes while the prefetch count allows no reading.
 _PAUSE_SECONDS = 0.01
-#: Entries of one reading, since a message may be large.
+#: Entries of one reading at the most, and of the first one. Redis knows no limit in bytes, and a
+#: reply is in memory twice: so the next reading asks for as many as these bytes are of the last.
 _READ_COUNT = 256
+_FIRST_READ_COUNT = 16
+_READ_BYTES = 16 * 1024 * 1024
 #: Longest wait for replicas.
 _REPLICA_MS = 2000
 
@@ -76,6 +79,7 @@ class Channel(virtual.Channel):
         self._queue = ""
         self._group: Group | None = None
         self._next_look = 0.0
+        self._read_count = _FIRST_READ_COUNT
         self.wire = Wire(connection.client)
         self.wire.connect()
 
@@ -161,10 +165,13 @@ class Channel(virtual.Channel):
         """
         if self._group is None or not self._consumers or not self.qos.can_consume():
             raise Empty
-        if self._look_is_due() and self._deliver(self._group.take_over(self.qos.room()), True):
-            return
-        count = min(self.qos.room(), _READ_COUNT)
-        entries = self._group.read(count, min(timeout, _BLOCK_SECONDS))
+        room = self.qos.room()
+        if self._look_is_due():
+            taken = self._group.take_over(room, self._read_count)
+            if self._deliver(taken, True):
+                self._next_look = 0.0  # there may be more
+                return
+        entries = self._group.read(min(room, self._read_count), min(timeout, _BLOCK_SECONDS))
         if not self._deliver(entries, False):
             raise Empty
 
@@ -176,6 +183,9 @@ class Channel(virtual.Channel):
         return True
 
     def _deliver(self, entries: Sequence[Entry], redelivered: bool) -> int:
+        if entries:
+            mean_bytes = 1 + sum(len(entry.body) for entry in entries) // len(entries)
+            self._read_count = max(1, min(_READ_COUNT, _READ_BYTES // mean_bytes))
         for entry in entries:
             tag = next(self._tags)
             self.qos.held[tag] = entry.id

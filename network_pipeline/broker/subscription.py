@@ -9,6 +9,10 @@ is one message as long as suspects arrive. It begins with one, since what came b
 is as wide as asked for from the first message on that is no suspect. An AMQP consumer keeps its
 window, so another one takes over, and what the last one has in flight is beside that. (On Redis
 fewer are taken at once, see ``group``.)
+
+A window counts messages, of which one may be a thousand times as large as another. Whoever asks
+RabbitMQ something has to read all that is on its way before the answer: so the window is as wide as
+messages of the size that arrived lately are ``prefetch_bytes``, where that is less.
 """
 
 from __future__ import annotations
@@ -29,6 +33,12 @@ MAX_FAILURES = 18
 
 #: Bodies that one pull puts into the inbox, unless a single reading brings more.
 _PULL_BYTES = 16 * 1024 * 1024
+
+#: How much a message counts in what messages are taken to be like.
+_WEIGHT = 1 / 8
+
+#: How many times too wide or too narrow a window may be.
+_LEEWAY = 2
 
 #: How long to look for one more delivery once some have arrived.
 _MORE_SECONDS = 0.001
@@ -61,19 +71,25 @@ class Delivery(NamedTuple):
 class Subscription:
     """A consumer on an open link."""
 
-    def __init__(self, link: Link, *, prefetch: int, name: str) -> None:
-        """Store the arguments: at most ``prefetch`` messages are unacknowledged at a time."""
+    def __init__(self, link: Link, *, prefetch: int, prefetch_bytes: int, name: str) -> None:
+        """Store the arguments: at most ``prefetch`` messages are unacknowledged at a time.
+
+        With RabbitMQ about ``prefetch_bytes`` of bodies at most are on their way.
+        """
         self.link = link
         self.name = name
         self._prefetch = self._window = prefetch
+        self._prefetch_bytes = prefetch_bytes
+        self._message_bytes = 0.0
         self._is_narrow = False
         self._queue = ""
         self._tags = count(1)
         self._tag = name
         self._inbox: list[Delivery] = []
         self._inbox_bytes = 0
-        #: What is not acknowledged: our number, which grows, → the channel's delivery tag.
-        self._unsettled: dict[int, Any] = {}
+        #: What is not acknowledged: our number, which grows → the channel's delivery tag, bytes.
+        self._unsettled: dict[int, tuple[Any, int]] = {}
+        self._unsettled_bytes = 0
         self._numbers = count(1)
 
     def start(self, queue: str) -> None:
@@ -110,16 +126,23 @@ class Subscription:
 
     def _adapt(self) -> None:
         """Narrow the window for suspects; widen it once nothing is in flight but what came now."""
-        is_narrow = self._is_narrow
+        was_narrow = self._is_narrow
         if any(each.is_suspect for each in self._inbox):
-            is_narrow = True
+            self._is_narrow = True
         elif len(self._unsettled) == 1:
-            is_narrow = self._prefetch == 1
-        if is_narrow != self._is_narrow:
-            self._is_narrow = is_narrow
+            self._is_narrow = self._prefetch == 1
+        window = 1 if self._is_narrow else self._wide()
+        fits = self._window / _LEEWAY <= window <= self._window * _LEEWAY
+        if self._is_narrow != was_narrow or not fits:
             self.link.channel.basic_cancel(self._tag)
             self._tag = f"{self.name}-{next(self._tags)}"
-            self._consume(1 if is_narrow else self._prefetch - 1)
+            self._consume(window)
+
+    def _wide(self) -> int:
+        """Return the window that is none of suspects; the last one has a message in flight."""
+        left = max(0, self._prefetch_bytes - self._unsettled_bytes)
+        most = len(self._unsettled) + int(left / max(1.0, self._message_bytes))
+        return max(1, min(self._prefetch - 1, most))
 
     def take(self) -> list[Delivery]:
         """Empty the inbox."""
@@ -134,7 +157,9 @@ class Subscription:
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge what is held of these; deliveries of an earlier connection are void."""
         numbers = sorted(each.tag[1] for each in deliveries if self.holds(each))
-        tags = [self._unsettled.pop(number) for number in numbers]
+        settled = [self._unsettled.pop(number) for number in numbers]
+        tags = [tag for tag, _ in settled]
+        self._unsettled_bytes -= sum(size for _, size in settled)
         oldest_left = next(iter(self._unsettled), None)
         covered = len(numbers) if oldest_left is None else bisect(numbers, oldest_left)
         if covered:
@@ -170,9 +195,12 @@ class Subscription:
         self, body: Any, content_type: str | None, headers: Any, place: Mapping[str, Any]
     ) -> None:
         number = next(self._numbers)
-        self._unsettled[number] = place["delivery_tag"]
         body = body.encode() if isinstance(body, str) else bytes(body or b"")
+        self._unsettled[number] = place["delivery_tag"], len(body)
+        self._unsettled_bytes += len(body)
         self._inbox_bytes += len(body)
+        weight = _WEIGHT if self._message_bytes else 1.0
+        self._message_bytes += weight * (len(body) - self._message_bytes)
         redelivered = bool(place.get("redelivered"))
         self._inbox.append(
             Delivery(

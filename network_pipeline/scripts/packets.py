@@ -101,12 +101,14 @@ def _process(
     from network_pipeline.broker import durability  # noqa: PLC0415
     from network_pipeline.broker.consumer import Consumer  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
-    from network_pipeline.processor import Processor, prefetch  # noqa: PLC0415
+    from network_pipeline.processor import Processor, prefetch, prefetch_bytes  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
 
     counters = Counters("received", "written", "duplicate", "rejected")
     broker = settings.broker_settings(values)
-    consumer = Consumer(broker, prefetch=prefetch(processing))
+    consumer = Consumer(
+        broker, prefetch=prefetch(processing), prefetch_bytes=prefetch_bytes(processing)
+    )
     recorder = recorder_of(processing)
     try:
         consumer.start()

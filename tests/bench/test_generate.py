@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -15,6 +13,7 @@ from bench import generate
 from network_pipeline.capture.pcap import CaptureFile
 from network_pipeline.decode.nested import decode
 from network_pipeline.message import Nested
+from tests import needs
 from tests.capture.capture_files import read
 
 _FRAMES = 3_000
@@ -91,8 +90,7 @@ def test_a_flood_is_of_connections_that_begin(tmp_path: Path) -> None:
 
 
 def test_checksums_of_ipv4_are_right(capture: Path) -> None:
-    if not shutil.which("tshark"):
-        pytest.fail("no tshark") if os.environ.get("CI") == "true" else pytest.skip("no tshark")
+    needs.program("tshark")
     command = ["tshark", "-n", "-r", str(capture), "-o", "ip.check_checksum:TRUE"]
     command += ["-Y", "ip.checksum.status != 1"]
     done = subprocess.run(command, capture_output=True, check=True, timeout=120)

@@ -14,7 +14,7 @@ from bench import generate
 from bench.live import Bench, Contender, Trial
 from bench.live_targets import AGENT, SCAPY, TCPDUMP, targets
 from bench.programs import flood
-from tests import netns
+from tests import needs, netns
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -61,7 +61,7 @@ def test_targets_are_met_or_not_or_not_measured() -> None:
 @pytest.mark.parametrize("only", ["our ring", "to CSV"])
 def test_a_short_run(only: str) -> None:
     if os.geteuid() != 0:
-        netns.unavailable("root")
+        needs.lacking("root")
     done = subprocess.run(
         [sys.executable, "-m", "bench.live", "--seconds", "0.5", "--steps", "1", "--only", only],
         cwd=ROOT, capture_output=True, text=True, check=False, timeout=120,

@@ -8,14 +8,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests import servers
+from tests import needs
 
 _ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_frame_is_a_row_and_every_process_has_a_column() -> None:
     if shutil.which("redis-server") is None:
-        servers.absent("redis-server")
+        needs.lacking("redis-server")
     command = [sys.executable, "-m", "bench.memory", "--seconds=1", "--rate=2000", "--every=0.5"]
     done = subprocess.run(
         command, cwd=_ROOT, capture_output=True, text=True, check=False, timeout=120

@@ -8,6 +8,8 @@ from importlib.util import find_spec
 
 import pytest
 
+from tests import needs
+
 BUCKET = "captures"
 _CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "nobody",
@@ -16,16 +18,16 @@ _CREDENTIALS = {
 }
 
 
-def _need(*packages: str) -> None:
-    if missing := [name for name in packages if not find_spec(name)]:
-        message = f"{', '.join(missing)} not installed: pip install -e '.[dask,s3]' 'moto[server]'"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+@pytest.fixture(scope="session", autouse=True)
+def packages() -> None:
+    """What everything here needs."""
+    if missing := [name for name in ("distributed", "s3fs", "moto") if not find_spec(name)]:
+        needs.lacking(f"{', '.join(missing)}: pip install -e '.[dask,s3]' 'moto[server]'")
 
 
 @pytest.fixture(scope="session")
-def s3() -> Iterator[str]:
+def s3(packages: None) -> Iterator[str]:
     """The address of the server, which this process and what it starts use as S3."""
-    _need("s3fs", "moto")
     import s3fs  # noqa: PLC0415  slow to import
     from moto.server import ThreadedMotoServer  # noqa: PLC0415
 
@@ -44,7 +46,6 @@ def s3() -> Iterator[str]:
 @pytest.fixture(scope="session")
 def cluster(s3: str) -> Iterator[str]:
     """The address of the scheduler."""
-    _need("distributed")
     from distributed import LocalCluster  # noqa: PLC0415
 
     assert os.environ["AWS_ENDPOINT_URL"] == s3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 import pytest
@@ -57,6 +58,32 @@ def test_prefetch_limits_what_is_unacknowledged(broker: BrokerSettings) -> None:
         second = flow.receive(consumer, 3, ack=False)
         assert consumer.receive(0.3) == []
     assert [flow.number_of(each) for each in first + second] == list(range(10))
+
+
+def test_large_messages_come_a_few_at_a_time(broker: BrokerSettings) -> None:
+    mib = 1024 * 1024
+    flow.publish(broker, [flow.message(number, mib) for number in range(40)])
+    with flow.consuming(broker, prefetch_bytes=4 * mib) as consumer:
+        first = consumer.receive(flow.PATIENCE_SECONDS)
+        consumer.ack(first)
+        time.sleep(0.5)  # for more to be on its way than may be
+        second = consumer.receive(flow.PATIENCE_SECONDS)
+        consumer.ack(second)
+        rest = flow.receive(consumer, 40 - len(first) - len(second))
+    most = 6 if broker.is_amqp else 32  # 16 MiB, and what the last reading brought
+    assert 0 < len(first) <= most
+    assert 0 < len(second) <= most
+    assert [flow.number_of(each) for each in (*first, *second, *rest)] == list(range(40))
+
+
+def test_small_messages_come_many_at_a_time_behind_large_ones(broker: BrokerSettings) -> None:
+    mib = 1024 * 1024
+    flow.publish(broker, [flow.message(number, mib) for number in range(20)])
+    with flow.consuming(broker, prefetch=1000, prefetch_bytes=4 * mib) as consumer:
+        flow.receive(consumer, 20)
+        flow.publish(broker, [flow.message(number, 100) for number in range(500)])
+        got = flow.receive(consumer, 500, ack=False)
+    assert [flow.number_of(each) for each in got] == list(range(500))
 
 
 def test_what_was_not_acknowledged_comes_back_at_once(broker: BrokerSettings) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
-import shutil
 import struct
 import subprocess
 from collections.abc import Sequence
@@ -12,10 +10,10 @@ from pathlib import Path
 from types import ModuleType
 
 import numpy as np
-import pytest
 
 from network_pipeline.capture.libpcap import Program
 from network_pipeline.frames import Frame, LinkType
+from tests import needs
 from tests.capture.capture_files import read
 from tests.decode import batches, captures
 from tests.decode.samples import all_samples
@@ -127,8 +125,7 @@ def _header(frame: Frame) -> bytes:
 
 def tcpdump_numbers(text: str, path: Path) -> list[int]:
     """Return the numbers of the frames of a file that tcpdump selects; their times say them."""
-    if not shutil.which("tcpdump"):
-        pytest.fail("no tcpdump") if os.environ.get("CI") == "true" else pytest.skip("no tcpdump")
+    needs.program("tcpdump")
     output = path.with_name("selected.pcap")
     command = ["tcpdump", "-n", "-r", str(path), "-w", str(output), "--", text]
     done = subprocess.run(command, capture_output=True, check=False, timeout=60)

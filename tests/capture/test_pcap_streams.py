@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import queue
 import random
-import shutil
 import subprocess
 import sys
 import threading
@@ -18,6 +17,7 @@ import pytest
 from network_pipeline.capture import compression, window
 from network_pipeline.capture.pcap import CaptureFile
 from network_pipeline.capture.raw_file import file_session
+from tests import needs
 from tests.capture.capture_files import COMPRESS, DECOMPRESSORS, FILES, Pcap, frames_of, read
 
 _BUILT = FILES["pcapng little-endian"]
@@ -225,8 +225,7 @@ def test_standard_input_may_be_a_pipe_or_a_file(tmp_path: Path) -> None:
 
 
 def test_what_tcpdump_pipes_can_be_read(tmp_path: Path) -> None:
-    if not shutil.which("tcpdump"):
-        pytest.fail("no tcpdump") if os.environ.get("CI") == "true" else pytest.skip("no tcpdump")
+    needs.program("tcpdump")
     path = tmp_path / "capture"
     path.write_bytes(_LARGE.data)
     command = ["tcpdump", "-r", str(path), "-w", "-"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import pytest
 
 from network_pipeline.decode.text import printable
 from network_pipeline.frames import NO_TIME
+from tests import needs
 from tests.capture.capture_files import SHARED, read
 
 _FIELDS = (
@@ -48,8 +47,7 @@ def _captures() -> list[Path]:
 @pytest.mark.skipif(not _captures(), reason="there are no shared captures")
 @pytest.mark.parametrize("path", _captures(), ids=lambda path: path.name)
 def test_frames_are_those_of_tshark(path: Path) -> None:
-    if not shutil.which("tshark"):
-        pytest.fail("no tshark") if os.environ.get("CI") == "true" else pytest.skip("no tshark")
+    needs.program("tshark")
     expected = _tshark_frames(path)
     frames, damage, capture = read(path)
     assert capture.frames == len(expected)

@@ -14,7 +14,7 @@ import pytest
 from network_pipeline.capture.source import SourceCounts
 from network_pipeline.errors import CaptureError
 from network_pipeline.frames import Frame
-from tests import netns
+from tests import needs, netns
 from tests.capture.sniffing import (
     Cable,
     awaited,
@@ -118,7 +118,7 @@ def test_too_long_a_filter_is_refused(where: netns.Namespace) -> None:
 
 def test_without_permission_it_says_how_to_get_it() -> None:
     if os.geteuid() != 0:
-        netns.unavailable("root")
+        needs.lacking("root")
     child = """
 import os
 from network_pipeline.capture.sniffer import Sniffer

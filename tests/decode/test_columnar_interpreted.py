@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 
 from network_pipeline.decode import columnar
 from network_pipeline.frames import Frame, LinkType
+from tests import needs
 from tests.decode import batches, captures, interpreted
 from tests.decode.samples import all_samples
 
@@ -37,8 +37,7 @@ def write(frames: list[Frame]) -> None:
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not columnar.COMPILED:
-        message = "the decoder is not compiled here"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        needs.lacking("a compiled decoder")
     directory = tmp_path_factory.mktemp("source")
     interpreted.copy_source(directory)
     return directory

@@ -9,6 +9,7 @@ import pytest
 from network_pipeline.decode.nested import decode
 from network_pipeline.frames import Frame, LinkType
 from network_pipeline.schema import COLUMNS
+from tests import needs
 from tests.decode import batches, captures, tshark
 from tests.decode.expected import Fields
 from tests.decode.rules import RULES
@@ -25,7 +26,7 @@ _MOST_CUTS = 400
 
 @pytest.fixture(scope="module")
 def profile(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    tshark.require()
+    needs.program("tshark")
     path = tmp_path_factory.mktemp("tshark")
     tshark.write_profile(path)
     return path

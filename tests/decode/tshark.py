@@ -10,15 +10,12 @@ excused is counted.
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import pytest
 
 from network_pipeline.message import Nested
 from network_pipeline.schema import COLUMNS, Column
@@ -40,15 +37,6 @@ _SEPARATOR = "\x1e"
 
 
 _COMPARED = [column for column in COLUMNS if column.tshark]
-
-
-def require() -> None:
-    """Skip the test where there is no tshark, and fail it there in CI."""
-    if shutil.which("tshark"):
-        return
-    if os.environ.get("CI") == "true":
-        pytest.fail("tshark is not installed")
-    pytest.skip("tshark is not installed")
 
 
 def row_of(nested: Nested) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests import netns
+from tests import needs
 
 _SOURCE = """
 #define _GNU_SOURCE
@@ -71,7 +71,7 @@ class Clock:
     def make(self) -> None:
         """Compile the library; the clock is right at first."""
         if shutil.which("cc") is None:
-            netns.unavailable("a C compiler")
+            needs.lacking("a C compiler")
         command = ["cc", "-shared", "-fPIC", "-O2", "-x", "c", "-", "-o", str(self._library)]
         subprocess.run(command, input=_SOURCE.encode(), check=True)
         self.turn(0)

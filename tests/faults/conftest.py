@@ -11,7 +11,7 @@ import pytest
 
 from network_pipeline.privileges import NOBODY
 from network_pipeline.settings import BrokerSettings
-from tests import netns, servers
+from tests import needs, servers
 from tests.broker.conftest import unique_queue
 from tests.faults.pipeline import Pipeline
 
@@ -20,7 +20,7 @@ from tests.faults.pipeline import Pipeline
 def spool() -> Iterator[Path]:
     """A directory that belongs to nobody."""
     if os.geteuid() != 0:
-        netns.unavailable("root, to capture")
+        needs.lacking("root, to capture")
     with tempfile.TemporaryDirectory(prefix="spool-") as name:
         os.chown(name, *NOBODY)
         yield Path(name)

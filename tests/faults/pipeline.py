@@ -40,6 +40,8 @@ LOST, BACK = "lost the broker at", "connected to the broker at"
 
 _COMMAND = Path(__file__).with_name("command.py")
 _TICK_SECONDS = 0.01
+#: So many that no worker of an agent goes without.
+_FLOWS = 16
 _EMPTY_SECONDS = 120.0
 
 
@@ -90,12 +92,14 @@ class Traffic:
 
     def _run(self) -> None:
         began = time.monotonic()
-        with socket_in(self._where) as sender:
+        with ExitStack() as stack:
+            senders = [stack.enter_context(socket_in(self._where)) for _ in range(_FLOWS)]
             while not self._stop.wait(_TICK_SECONDS):
                 due = int((time.monotonic() - began) * self._rate)
                 # After a pause of this process no more than it sends in a tenth of a second.
                 for _ in range(min(due - self.sent, self._rate // 10)):
                     payload = (self._first + self.sent).to_bytes(8)
+                    sender = senders[self.sent % _FLOWS]
                     sender.sendto(payload, ("127.0.0.1", self._port))
                     self.sent += 1
 
@@ -175,9 +179,16 @@ class Pipeline:
 
     def capture(self, *flags: str, constants: Mapping[str, Any] | None = None) -> Process:
         """Start a capture of this pipeline's datagrams, and wait until it captures."""
+        return self._capture("capture-udp", "capturing on lo", *flags, constants=constants)
+
+    def agent(self, *flags: str) -> Process:
+        """Start ``network-agent`` on this pipeline's datagrams, and wait until it captures."""
+        return self._capture("network-agent", "capturing with", "--device", "lo", *flags)
+
+    def _capture(self, name: str, ready: str, *flags: str, **options: Any) -> Process:
         flags = ("--filter", f"udp port {self.port}", "--spool-dir", str(self.spool), *flags)
-        part = self.start("capture-udp", *flags, where=self._near, constants=constants)
-        part.wait_until_it_says("capturing on lo")
+        part = self.start(name, *flags, where=self._near, **options)
+        part.wait_until_it_says(ready)
         self.captures.append(part)
         return part
 

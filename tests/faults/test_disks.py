@@ -34,7 +34,7 @@ def test_a_processors_full_disk_loses_nothing(
                 pipeline.await_more_rows()
                 ballast = tmpfs.fill(place)
                 servers.wait_until(lambda: pipeline.messages() > 300, "a queue that grows")
-                assert "nothing is acknowledged until it can be written" in processor.said()
+                processor.await_word("nothing is acknowledged until it can be written", 1)
                 ballast.unlink()
                 processor.await_word("writing again", times)
         assert_nothing_is_missing(pipeline, pipeline.settle())

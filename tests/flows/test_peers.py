@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from tests import needs
 from tests.flows import making, test_oracle
 
 #: Both ends, lesser first, and the protocol.
@@ -127,8 +127,7 @@ def by_nfstream(path: Path) -> Counter[Talk]:
 
 @pytest.mark.parametrize("path", test_oracle.shared(), ids=lambda path: path.name)
 def test_tshark(path: Path) -> None:
-    if not shutil.which("tshark"):
-        pytest.fail("no tshark") if os.environ.get("CI") == "true" else pytest.skip("no tshark")
+    needs.program("tshark")
     assert (own(path) == by_tshark(path)) is (path.name not in TSHARK_DIFFERS)
 
 

@@ -16,7 +16,7 @@ import pytest
 from network_pipeline import batch_message, message
 from network_pipeline.decode import columnar, nested
 from network_pipeline.frames import LinkType
-from tests import servers
+from tests import needs
 from tests.decode import batches, interpreted
 from tests.fuzz import targets
 from tests.fuzz.other_form import OtherForm
@@ -30,7 +30,7 @@ _MUTATIONS = 250  # of every target's seeds
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The package as plain Python, beside which this process has the compiled one."""
     if not columnar.COMPILED:
-        servers.absent("a compiled decoder")
+        needs.lacking("a compiled decoder")
     directory = tmp_path_factory.mktemp("source")
     interpreted.copy_source(directory)
     return directory

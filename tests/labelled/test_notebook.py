@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import needs
 from tests.decode.captures import SHARED
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -36,8 +37,7 @@ def commands(tmp_path: Path) -> Path:
 
 def test_the_notebook_runs(commands: Path) -> None:
     if missing := [name for name in NEEDED if not find_spec(name)]:
-        message = f"{', '.join(missing)} not installed: pip install -e '.[notebook]'"
-        pytest.fail(message) if os.environ.get("CI") == "true" else pytest.skip(message)
+        needs.lacking(f"{', '.join(missing)}: pip install -e '.[notebook]'")
     if not SHARED.is_dir():
         pytest.skip("the shared captures are not beside the checkout")
     import nbformat  # noqa: PLC0415  only where the extra is installed

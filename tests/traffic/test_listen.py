@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import http.client
-import shutil
 import socket
 import struct
 import subprocess
@@ -14,7 +13,8 @@ import pytest
 from network_pipeline.errors import NetworkPipelineError, UsageError
 from network_pipeline.traffic import clients
 from network_pipeline.traffic.listen import ListenSettings, listen_tcp, listen_udp
-from tests.netns import namespace, unavailable
+from tests import needs
+from tests.netns import namespace
 from tests.traffic.serving import SECONDS, Listen, Listener, listening
 
 ANY_PORT = ListenSettings(port=0)
@@ -71,7 +71,7 @@ def test_a_half_closed_client_gets_its_reply_and_then_the_end() -> None:
 
 
 def test_curl_gets_its_request_echoed() -> None:
-    curl = shutil.which("curl") or unavailable("curl")
+    curl = needs.program("curl")
     with listening(listen_tcp, ANY_PORT) as server:
         url = f"http://localhost:{server.address[1]}/TESTURLENDPOINT"
         run = subprocess.run(
@@ -87,7 +87,7 @@ def test_curl_gets_its_request_echoed() -> None:
 
 
 def test_curl_sends_a_large_body_twice_on_one_connection(tmp_path: Path) -> None:
-    curl = shutil.which("curl") or unavailable("curl")
+    curl = needs.program("curl")
     large = tmp_path / "large"
     large.write_bytes(bytes(range(256)) * 12_000)  # above 1 MiB, so that curl sends Expect
     with listening(listen_tcp, ANY_PORT) as server:
@@ -214,7 +214,7 @@ def test_udp_announces_itself_echoes_and_counts() -> None:
 def test_ipv6(listener: Listen) -> None:
     kind = socket.SOCK_STREAM if listener is listen_tcp else socket.SOCK_DGRAM
     if not Path("/proc/net/if_inet6").exists():
-        unavailable("IPv6")
+        needs.lacking("IPv6")
     settings = ListenSettings(host="::1", port=0)
     with listening(listener, settings) as server:
         assert f"address=[::1]:{server.address[1]} " in server.announcement
@@ -277,7 +277,7 @@ def test_a_wrong_address(settings: ListenSettings, expected: str) -> None:
 
 
 def test_a_privileged_port_says_what_it_needs() -> None:
-    setpriv = shutil.which("setpriv") or unavailable("setpriv")
+    setpriv = needs.program("setpriv")
     code = (
         "import threading; from network_pipeline.traffic.listen import *\n"
         "listen_tcp(ListenSettings(port=1), print, threading.Event())"

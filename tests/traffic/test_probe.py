@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ import pytest
 from network_pipeline.errors import NetworkPipelineError, UsageError
 from network_pipeline.traffic.probe import ArpTarget, send_arp, send_icmp
 from network_pipeline.traffic.send import Load, SendCounts
-from tests import netns
+from tests import needs, netns
 from tests.traffic.serving import SECONDS
 
 ETH_P_ARP = 0x0806
@@ -135,7 +134,7 @@ def test_icmp_where_there_is_no_way(cable: tuple[netns.Namespace, netns.Namespac
 
 def without_net_raw(where: netns.Namespace, call: str) -> str:
     """Run a call where CAP_NET_RAW cannot be had; return its output and its last error line."""
-    setpriv = shutil.which("setpriv") or netns.unavailable("setpriv")
+    setpriv = needs.program("setpriv")
     code = f"import threading\nfrom network_pipeline.traffic.probe import *\nprint({call})"
     command = where.command(
         setpriv, "--bounding-set=-net_raw", "--inh-caps=-net_raw", sys.executable, "-c", code
