@@ -96,7 +96,16 @@ def prepared(
             {"first": each.first.name, "other": each.other.name, "rows": each.rows}
             for each in labeller.overlaps()
         ],
-        "alerts_without_connection": labeller.alerts_without_connection(),
+        "alerts": [
+            {
+                "name": each.file.name,
+                "file": each.file.path.name,
+                "sha256": places.sha256(each.file.path),
+                "alerts": each.count,
+                "without_connection": each.without_connection,
+            }
+            for each in labeller.alerts
+        ],
         "split": _split(plan.split, made),
         "columns": [{"name": column, "role": role} for column, role in made.roles.items()],
         "keep": list(plan.keep),
@@ -191,7 +200,7 @@ def _records(key: str, path: Path) -> dict[str, Any]:
                 "@id": f"{key}/{column.name}",
                 "name": column.name,
                 "description": column.metadata[b"role"].decode(),
-                "dataType": _data_type(column.type),
+                **_data_type(column.type),
                 "source": {
                     "fileObject": {"@id": f"{key}.parquet"},
                     "extract": {"column": column.name},
@@ -202,11 +211,16 @@ def _records(key: str, path: Path) -> dict[str, Any]:
     }
 
 
-def _data_type(kind: pa.DataType) -> str:
+def _data_type(kind: pa.DataType) -> dict[str, Any]:
+    if isinstance(kind, (pa.ListType, pa.LargeListType)):
+        return {**_data_type(kind.value_type), "repeated": True}
+    name = "sc:Text"
     if pa.types.is_integer(kind):
-        return "sc:Integer"
-    if pa.types.is_floating(kind):
-        return "sc:Float"
-    if pa.types.is_boolean(kind):
-        return "sc:Boolean"
-    return "sc:DateTime" if pa.types.is_timestamp(kind) else "sc:Text"
+        name = "sc:Integer"
+    elif pa.types.is_floating(kind):
+        name = "sc:Float"
+    elif pa.types.is_boolean(kind):
+        name = "sc:Boolean"
+    elif pa.types.is_timestamp(kind):
+        name = "sc:DateTime"
+    return {"dataType": name}

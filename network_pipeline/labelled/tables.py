@@ -129,8 +129,10 @@ def _about(form: str, name: str) -> Table:
 
 def _open(path: Path, form: str) -> _Opened:
     try:
-        if form == "antinex":
+        if form == "antinex" and path.suffix == ".csv":
             return _antinex(path)
+        if form == "antinex":
+            raise UsageError(f"{path}: files of the original tool end in .csv")
         if path.suffix == ".parquet":
             return _parquet(path)
         if path.suffix == ".csv":
@@ -161,12 +163,14 @@ def _csv(path: Path) -> _Opened:
         return _packets_csv(path, names[len(COLUMN_NAMES) :])
     if names == [column.name for column in FLOW_COLUMNS]:
         return _flows_csv(path)
+    kind = _kind(path, names)
+    if strange := [name for name in names if not name.isprintable()]:
+        raise UsageError(f"{path}: names of columns must be printable: {strange[0]!r}")
     times = [name for name in (*meaning.COLUMNS["start"], *meaning.COLUMNS["end"]) if name in names]
     texts = dict.fromkeys(times, pl.String)
     rows = pl.scan_csv(path, infer_schema_length=None, schema_overrides=texts)
     rows = rows.with_columns(_times(times))
     schema = rows.collect_schema().to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    kind = _kind(path, names)
     roles = {name: meaning.role(name, kind) for name in names}
     return _Opened(Table(kind, _stored(schema), roles), rows)
 

@@ -379,7 +379,63 @@ def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
         assert times.cast(pl.Int64)[7] == 7 * traffic.SECOND_NS + 5
         assert times.dtype == pl.Datetime("ns", "UTC")
         assert said(output)["kind"] == "flows"
+        fields = json.loads((output / "manifest.json").read_text())["recordSet"][1]["field"]
+        assert {each["name"]: each["dataType"] for each in fields}["packets"] == "sc:Integer"
+        repeated = [each["name"] for each in fields if each.get("repeated")]
+        assert repeated == lists
         assert said(output)["split"]["groups"] == 6
+
+
+def test_packets_of_no_session_are_taken_as_they_are(packets: Path, tmp_path: Path) -> None:
+    pl.read_parquet(packets).drop("session").write_parquet(tmp_path / "x.parquet")
+    done = run("prepare-dataset", tmp_path / "x.parquet", "--labels", traffic.rules(
+        tmp_path, "rules: [{name: a, label: benign, match: {between: {port: 80}}}]"),
+        "--output", tmp_path / "out", "--split-by", "connection")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert said(tmp_path / "out")["rows"]["written"] == 280
+
+
+def test_alerts_are_accounted_for(packets: Path, tmp_path: Path) -> None:
+    guess = {"ts": 1_700_000_100.0, "note": "SSH::Password_Guessing", "src": traffic.ATTACKER}
+    scan = {"ts": 1_700_000_100.0, "note": "Scan", "src": traffic.ATTACKER, "dst": traffic.SERVER}
+    notices = "".join(json.dumps(each) + "\n" for each in (guess, scan))
+    (tmp_path / "notice.log").write_text(notices)
+    (tmp_path / "eve.json").write_text('{"event_type": "stats"}\n')
+    labels = traffic.rules(
+        tmp_path,
+        """\
+alerts:
+  - {name: zeek, format: zeek-notice, file: notice.log, class: scan, within_seconds: 3600}
+  - {name: suricata, format: suricata-eve, file: eve.json}
+otherwise: {label: benign}
+""",
+    )
+    output = tmp_path / "out"
+    done = run("prepare-dataset", packets, "--labels", labels, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert said(output)["alerts"] == [
+        {
+            "name": name,
+            "file": file,
+            "sha256": hashlib.sha256((tmp_path / file).read_bytes()).hexdigest(),
+            "alerts": alerts,
+            "without_connection": others,
+        }
+        for name, file, alerts, others in (
+            ("zeek", "notice.log", 2, 1), ("suricata", "eve.json", 0, 0),
+        )
+    ]  # fmt: skip
+    assert [
+        line.split("  ")[-1]
+        for line in done.stdout.splitlines()
+        if line.split()[:2] in (["warning", "rules"], ["note", "rules"])
+    ] == [
+        "zeek: 1 of 2 alerts name no two hosts, and label nothing",
+        "suricata: no alerts in eve.json",
+        "coverage: rules and alerts decided 42.9% of rows, otherwise 57.1%",
+    ]
+    digest = hashlib.sha256(notices.encode()).hexdigest()
+    assert f"sha256 <code>{digest}</code>" in (output / "report.html").read_text()
 
 
 def wrong(
