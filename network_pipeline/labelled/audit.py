@@ -18,8 +18,8 @@ from network_pipeline.labelled.dataset import Dataset
 from network_pipeline.labelled.findings import Finding, failure, note, warning
 from network_pipeline.labelled.labelling import FILE
 from network_pipeline.labelled.labels import LABEL_COLUMNS, OTHERWISE
-from network_pipeline.labelled.prepare import SPLIT
 from network_pipeline.labelled.splits import FOLDS
+from network_pipeline.labelled.splitting import SPLIT
 
 #: From where on a column alone tells a class.
 TELLING_AREA = 0.9

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,10 @@ import pyarrow.parquet as pq
 
 from network_pipeline import __version__, places
 from network_pipeline.errors import UsageError
-from network_pipeline.labelled import splits
-from network_pipeline.labelled.prepare import ROWS, TRAINING, Plan, Preparation
+from network_pipeline.labelled import parquet, splits
+from network_pipeline.labelled.prepare import Plan, Preparation
 from network_pipeline.labelled.rules_file import RulesFile
+from network_pipeline.labelled.splitting import ROWS, TRAINING
 from network_pipeline.labelled.tables import Table
 
 _LEDGER_ENDING = ".ledger.json"
@@ -33,6 +34,8 @@ _PROCESSOR_LOSSES = ("rejected",)
 _FACTS = ("source", "sessions", "filter", "payload", "schema")
 #: Of those, the ones that name no host.
 _HARMLESS = ("payload", "schema")
+
+_PARQUET = "application/x-parquet"
 
 #: The context of Croissant 1.0, as its specification gives it; ours is JSON that it leaves alone.
 _CONTEXT: dict[str, Any] = {
@@ -110,6 +113,7 @@ def prepared(
         "columns": [{"name": column, "role": role} for column, role in made.roles.items()],
         "keep": list(plan.keep),
         "anonymized": plan.key is not None,
+        "partitioned": plan.is_partitioned,
     }
 
 
@@ -123,8 +127,8 @@ def croissant(directory: Path, said: Mapping[str, Any]) -> str:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": name,
         "description": f"Labelled {said['kind']} of network traffic, made by network-pipeline.",
-        "distribution": [_file(key, directory / file) for key, file in files.items()],
-        "recordSet": [_records(key, directory / file) for key, file in files.items()],
+        "distribution": [each for name in files.values() for each in _files(directory, name)],
+        "recordSet": [_records(key, directory / name) for key, name in files.items()],
         "prepared": said,
     }
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
@@ -177,19 +181,27 @@ def _losses(name: str) -> dict[str, int]:
     return dict(losses)
 
 
-def _file(key: str, path: Path) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": f"{key}.parquet",
-        "name": path.name,
-        "contentUrl": path.name,
-        "contentSize": f"{path.stat().st_size} B",
-        "encodingFormat": "application/x-parquet",
-        "sha256": places.sha256(path),
-    }
+def _files(directory: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Yield a table as Croissant has it: its file, or its part files and that they are a set."""
+    for path in parquet.files(directory / name):
+        place = str(path.relative_to(directory))
+        yield {
+            "@type": "cr:FileObject",
+            "@id": place,
+            "name": place,
+            "contentUrl": place,
+            "contentSize": f"{path.stat().st_size} B",
+            "encodingFormat": _PARQUET,
+            "sha256": places.sha256(path),
+        }
+    if (directory / name).is_dir():
+        includes = f"{name}/**/*.parquet"
+        known = {"@id": name, "name": name, "encodingFormat": _PARQUET, "includes": includes}
+        yield {"@type": "cr:FileSet", **known}
 
 
 def _records(key: str, path: Path) -> dict[str, Any]:
+    source = {"fileSet" if path.is_dir() else "fileObject": {"@id": path.name}}
     return {
         "@type": "cr:RecordSet",
         "@id": key,
@@ -201,12 +213,9 @@ def _records(key: str, path: Path) -> dict[str, Any]:
                 "name": column.name,
                 "description": column.metadata[b"role"].decode(),
                 **_data_type(column.type),
-                "source": {
-                    "fileObject": {"@id": f"{key}.parquet"},
-                    "extract": {"column": column.name},
-                },
+                "source": {**source, "extract": {"column": column.name}},
             }
-            for column in pq.read_schema(path)
+            for column in pq.read_schema(parquet.files(path)[0])
         ],
     }
 

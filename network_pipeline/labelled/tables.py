@@ -23,7 +23,7 @@ from network_pipeline import cluster, places
 from network_pipeline.errors import UsageError
 from network_pipeline.flows.schema import FLOW_COLUMNS
 from network_pipeline.flows.schema import arrow_schema as flows_schema
-from network_pipeline.labelled import antinex, meaning
+from network_pipeline.labelled import antinex, meaning, parquet
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
 
 #: Rows that are worked on at once.
@@ -152,9 +152,7 @@ def _parquet(path: Path) -> _Opened:
     for column in schema:
         said = (column.metadata or {}).get(b"role", b"").decode()
         roles[column.name] = said or meaning.role(column.name, kind)
-    # Partitions are directories with values in their names, which the rows have already.
-    rows = pl.scan_parquet(path, hive_partitioning=False)
-    return _Opened(Table(kind, _stored(schema), roles, facts), rows)
+    return _Opened(Table(kind, _stored(schema), roles, facts), parquet.scan(path))
 
 
 def _csv(path: Path) -> _Opened:

@@ -19,7 +19,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from network_pipeline.labelled import meaning, prepare, tables
+from network_pipeline.labelled import meaning, splitting, tables
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS
 from network_pipeline.scripts import prepare_dataset
 from tests import logging_state
@@ -167,7 +167,7 @@ def test_the_same_inputs_give_the_same_bytes(prepared: Path, packets: Path, tmp_
 def test_the_size_of_batches_does_not_matter(
     prepared: Path, packets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (tables, prepare):
+    for module in (tables, splitting):
         monkeypatch.setattr(module, "BATCH_ROWS", 7)
     labels, output = traffic.rules(tmp_path), tmp_path / "dataset"
     done = run("prepare-dataset", packets, "--labels", labels, "--output", output)
