@@ -52,10 +52,11 @@ _CONTEXT: dict[str, Any] = {
     **{
         name: f"cr:{name}"
         for name in (
-            *("citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet"),
+            *("citeAs", "column", "equivalentProperty", "extract", "field", "fileObject"),
+            *("fileProperty", "fileSet"),
             *("format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField"),
-            *("path", "recordSet", "references", "regex", "repeated", "replace", "separator"),
-            *("source", "subField", "transform"),
+            *("path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate"),
+            *("separator", "source", "subField", "transform"),
         )
     },
     "prepared": {"@id": "https://schema.org/additionalProperty", "@type": "@json"},
