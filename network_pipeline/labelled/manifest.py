@@ -8,7 +8,6 @@ roles, what was lost before. Nothing in it depends on when or where it was made.
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,18 +16,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from network_pipeline import __version__, places
-from network_pipeline.errors import UsageError
+from network_pipeline.dataset import ledger_files
 from network_pipeline.labelled import parquet, splits
 from network_pipeline.labelled.prepare import Plan, Preparation
 from network_pipeline.labelled.rules_file import RulesFile
 from network_pipeline.labelled.splitting import ROWS, TRAINING
 from network_pipeline.labelled.tables import Table
-
-_LEDGER_ENDING = ".ledger.json"
-_MOST_LEDGER_BYTES = 64 * 2**20
-#: Counts of frames that a session's agent and its processor lost, as ledgers have them.
-_AGENT_LOSSES = ("shed", "kernel_dropped")
-_PROCESSOR_LOSSES = ("rejected",)
 
 #: Facts of a table that a reader of the dataset may want.
 _FACTS = ("source", "sessions", "filter", "payload", "schema")
@@ -69,7 +62,7 @@ def prepared(
     """Return what was done to make a dataset.
 
     Raises:
-        UsageError: a ledger beside an input is none.
+        DatasetError: a ledger beside an input cannot be read, or is none.
     """
     labeller, counts = made.labeller, made.counts
     labelled = labeller.counts
@@ -156,30 +149,15 @@ def _input(table: Table, rows: int, facts: Sequence[str]) -> dict[str, Any]:
         "rows": rows,
         "facts": {name: table.facts[name] for name in facts if name in table.facts},
         "notes": list(table.notes),
-        "losses": _losses(table.name),
+        "losses": _losses(table),
     }
 
 
-def _losses(name: str) -> dict[str, int]:
-    """Return the losses that the ledger beside a dataset tells; none where it has no ledger."""
-    if places.is_remote(name):
-        return {}
-    path = Path(name + _LEDGER_ENDING)
-    try:
-        with path.open("rb") as file:
-            sessions = json.loads(file.read(_MOST_LEDGER_BYTES))["sessions"]
-        losses: Counter[str] = Counter()
-        for session in sessions.values():
-            agent = session.get("agent") or {}
-            losses.update({name: int(agent.get(name, 0)) for name in _AGENT_LOSSES})
-            losses.update({name: int(session.get(name, 0)) for name in _PROCESSOR_LOSSES})
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError(f"{path}: no ledger") from None
-    return dict(losses)
+def _losses(table: Table) -> dict[str, int]:
+    """Return the losses that a dataset, or the ledger beside it, tells."""
+    if places.is_remote(table.name):
+        return table.losses
+    return table.losses + ledger_files.losses(Path(table.name))
 
 
 def _files(directory: Path, name: str) -> Iterator[dict[str, Any]]:

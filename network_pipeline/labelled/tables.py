@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -68,11 +69,20 @@ class Table:
     @property
     def files(self) -> dict[str, str]:
         """The names of capture files by session, where the dataset knows them."""
+        return {key: str(value) for key, value in self._said("files").items()}
+
+    @property
+    def losses(self) -> Counter[str]:
+        """How many frames were lost before, by how, where the dataset knows that."""
+        said = self._said("losses")
+        return Counter({name: count for name, count in said.items() if type(count) is int})
+
+    def _said(self, fact: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.facts.get("files", "{}"))
+            found = json.loads(self.facts.get(fact, "{}"))
         except ValueError:
             found = None
-        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) else {}
 
 
 class _Opened(NamedTuple):

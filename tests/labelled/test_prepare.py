@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from network_pipeline.flows import datasets, outputs, recording
+from network_pipeline.flows.recording import FlowSettings
 from network_pipeline.labelled import meaning, splitting, tables
+from network_pipeline.ledger import AgentLedger, DatasetLedger, SessionLedger
+from network_pipeline.metrics import Counters
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS
 from network_pipeline.scripts import prepare_dataset
 from tests import logging_state
@@ -328,19 +333,28 @@ def test_a_key_is_made_when_it_is_first_needed(packets: Path, tmp_path: Path) ->
 
 
 def test_losses_of_ledgers_are_told(packets: Path, tmp_path: Path) -> None:
-    live = tmp_path / "live.parquet"
+    live, flows = tmp_path / "live.parquet", tmp_path / "flows.parquet"
     live.write_bytes(packets.read_bytes())
-    sessions = {
-        "one": {"rejected": 2, "agent": {"shed": 3, "kernel_dropped": 4}},
-        "two": {"rejected": 0, "agent": None},
-    }
-    (tmp_path / "live.parquet.ledger.json").write_text(json.dumps({"sessions": sessions}))
+    agent = AgentLedger("edge", "one", captured=300, kernel_dropped=4, shed=3)
+    sessions = {"one": SessionLedger(rejected=2, agent=agent), "two": SessionLedger()}
+    ledger = DatasetLedger("live.parquet", sessions=sessions)
+    (tmp_path / "live.parquet.ledger.json").write_bytes(ledger.text())
+    counters = Counters(*recording.COUNTED)
+    of = outputs.Outputs(str(flows))
+    with outputs.recording(of, FlowSettings(), counters, joins=True) as made:
+        datasets.read([str(live)], made, threading.Event(), all_columns=False)
+        made.finish()
     labels, output = traffic.rules(tmp_path), tmp_path / "dataset"
-    done = run("prepare-dataset", live, "--labels", labels, "--output", output)
-    assert done.returncode == 0, done.stderr
-    [losses] = [each["losses"] for each in said(output)["inputs"]]
-    assert losses == {"shed": 3, "kernel_dropped": 4, "rejected": 2}
-    assert ("losses", "live.parquet") in findings(output, "warning")
+    for path in (live, flows):  # those of packets are those of their flows
+        done = run("prepare-dataset", path, "--labels", labels, "--output", output)
+        assert done.returncode == 0, done.stderr
+        [losses] = [each["losses"] for each in said(output)["inputs"]]
+        assert losses == {"rejected": 2, "shed": 3, "kernel_dropped": 4}
+        assert ("losses", path.name) in findings(output, "warning")
+    (tmp_path / "live.parquet.ledger.json").write_text("{}")
+    code, error = wrong(tmp_path, [live])
+    assert code == 1
+    assert "live.parquet.ledger.json: " in error
 
 
 def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
