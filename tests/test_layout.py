@@ -43,7 +43,7 @@ LAYERS = (
     ("labelled.copies",),
     ("labelled.dataset",),
     ("labelled.prepare",),
-    ("labelled.labelling",),
+    ("labelled.labelling", "labelled.splitting"),
     ("labelled.anonymize", "labelled.groups", "labelled.labels", "labelled.tables"),
     ("labelled.alerts", "labelled.antinex", "labelled.cryptopan", "labelled.splits"),
     ("labelled.rules_file", "labelled.parquet", "labelled.whole_directory"),

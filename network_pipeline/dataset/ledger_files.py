@@ -7,6 +7,7 @@ where it is when the file is finished.
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from network_pipeline import ledger
@@ -43,6 +44,22 @@ def read(path: Path) -> DatasetLedger | None:
         return ledger.parse_dataset(text)
     except LedgerError as error:
         raise LedgerError(f"{path}: {error}") from None
+
+
+def losses(dataset: Path) -> Counter[str]:
+    """Return how many frames a dataset has lost, by how, as the ledger beside it tells.
+
+    Raises:
+        LedgerError: it is none of this version.
+        DatasetError: it cannot be read.
+    """
+    found: Counter[str] = Counter()
+    beside = read(path_of(dataset))
+    for session in beside.sessions.values() if beside else ():
+        found["rejected"] += session.rejected
+        if agent := session.agent:
+            found.update(shed=agent.shed, kernel_dropped=agent.kernel_dropped)
+    return +found
 
 
 def write(path: Path, text: bytes, *, is_durable: bool) -> None:

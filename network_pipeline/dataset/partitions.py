@@ -57,27 +57,31 @@ class Partition(NamedTuple):
     source: str
     day: int
 
-    @property
-    def directory(self) -> str:
-        """The names of its directories."""
+    def directory(self, *, is_hive: bool) -> str:
+        """Return the names of its directories: Hive's, or such that readers make no columns of."""
         date = _NONE if self.day == _NO_DAY else str(np.datetime64(self.day, "D"))
-        return f"source={quote(self.source, safe='') or _NONE}/date={date}"
+        source = quote(self.source, safe="") or _NONE
+        return f"source={source}/date={date}" if is_hive else f"source-{source}/date-{date}"
 
 
 class Partitions:
     """Takes the rows of one input as an export does; a context manager.
 
     Files are begun by ``begins`` when their first row comes and appear when the block ends without
-    an error. ``time`` is the column that tells the date. ``files`` are their names then.
+    an error. ``time`` is the column that tells the date. ``files`` are their names then. Where
+    readers must not make columns of directories, the names of these are not as in Hive.
     """
 
-    def __init__(self, root: str, part: str, begins: Begins, time: str) -> None:
+    def __init__(
+        self, root: str, part: str, begins: Begins, time: str, *, is_hive: bool = True
+    ) -> None:
         self.facts: dict[str, str] = {}
         self.files: list[str] = []
         self._root = places.directory(root)
         self._part = part
         self._begins = begins
         self._time = time
+        self._is_hive = is_hive
         self._open: dict[Partition, Takes] = {}
         self._stack = ExitStack()
 
@@ -109,7 +113,7 @@ class Partitions:
     def _begin(self, partition: Partition) -> None:
         if len(self._open) == _MOST_FILES:
             raise DatasetError(f"rows of more than {_MOST_FILES} days in one input")
-        name = f"{self._root}/{partition.directory}/{self._part}"
+        name = f"{self._root}/{partition.directory(is_hive=self._is_hive)}/{self._part}"
         self._open[partition] = self._stack.enter_context(_file(name, self._begins))
         self.files.append(name)
 

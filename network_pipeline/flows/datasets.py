@@ -12,6 +12,7 @@ import csv
 import json
 import logging
 import threading
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import pyarrow.csv as pc_csv
 import pyarrow.parquet as pq
 
 from network_pipeline import arrow_arrays
+from network_pipeline.dataset import ledger_files
 from network_pipeline.dataset.ledger_files import COMPLETE_ENDINGS
 from network_pipeline.dataset.partitions import is_part
 from network_pipeline.decode.assembly import offsets_of
@@ -98,18 +100,22 @@ def read(
 
 
 def facts(paths: Sequence[str]) -> dict[str, str]:
-    """Return what Parquet files say of where their packets come from.
+    """Return what Parquet files, and the ledgers beside files, say of where packets come from.
 
     Raises:
         DatasetError: one cannot be read.
     """
     said = [_said(path) for path in paths]
     files: dict[str, str] = {}
-    for each in said:
+    losses: Counter[str] = Counter()
+    for path, each in zip(paths, said, strict=True):
         files |= json.loads(each.get("files", "{}"))
+        losses.update(ledger_files.losses(Path(path)))
+        losses.update(json.loads(each.get("losses", "{}")))
     found = {
         **{name: _distinct(said, name, ",") for name in ("source", "sessions")},
         "files": json.dumps(files, ensure_ascii=False) if files else "",
+        "losses": json.dumps(losses) if losses else "",
         **{name: _distinct(said, name, "; ") for name in ("filter", "payload")},
     }
     return {name: text for name, text in found.items() if text}
@@ -129,6 +135,9 @@ def _said(path: str) -> dict[str, str]:
         said = {key.decode(): value.decode() for key, value in metadata.items()}
         if not isinstance(json.loads(said.get("files", "{}")), dict):
             raise ValueError("its names of files are none")
+        losses = json.loads(said.get("losses", "{}"))
+        if not isinstance(losses, dict) or not all(type(n) is int for n in losses.values()):
+            raise ValueError("its losses are no counts")
     except (OSError, ValueError, pa.ArrowException) as error:
         raise DatasetError(f"{path}: {str(error).splitlines()[0]}") from error
     return said

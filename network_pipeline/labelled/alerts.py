@@ -3,7 +3,11 @@
 An alert is of a connection (its two ends and protocol, in either direction) for a time: from the
 begin of its flow, where it tells that, to the alert, and some seconds more on both sides. One that
 names hosts but no ports is of all connections between them, of its protocol if it tells that. One
-that names no second host is about no row here: it is counted, and labels nothing.
+that names no second host, or a protocol that nobody here knows, is about no row: it is counted, and
+labels nothing.
+
+Files may be compressed, as those are that were put aside. A last line that is cut, as it is in a
+file that is being written, is left out with a warning.
 
 Alerts of one signature and connection whose times touch are one, so there are few to join.
 """
@@ -12,15 +16,18 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import logging
 import re
 from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal, InvalidOperation
-from typing import Any, NamedTuple
+from functools import partial
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from network_pipeline.capture import compression
 from network_pipeline.errors import UsageError
 from network_pipeline.labelled import conditions, meaning
 from network_pipeline.labelled.rows import Rows
@@ -29,6 +36,10 @@ from network_pipeline.labelled.rules_file import AlertFile
 #: Signatures of one file.
 _MOST_SIGNATURES = 65_536
 _LEAST_SEVERE = 255
+#: No line of a log is longer.
+_MOST_LINE_BYTES = 64 * 2**20
+
+_log = logging.getLogger(__name__)
 
 
 class Alert(NamedTuple):
@@ -108,12 +119,16 @@ class Alerts:
     def _read(self) -> Iterator[Alert]:
         reader = _READERS[self.file.format]
         try:
-            with self.file.path.open(encoding="utf-8", errors="replace") as lines:
-                for number, fields in reader(lines):
+            with self.file.path.open("rb") as file:
+                for number, fields in reader(_lines(file)):
                     self.count += 1
                     yield from self._alert(number, fields)
         except OSError as error:
             raise UsageError(f"{self.file.path}: {error.strerror}") from None
+        except compression.CompressionDamage as error:
+            raise UsageError(f"{self.file.path}: {error}") from None
+        except CutLine as error:
+            _log.warning("%s:%s: the last line is cut, and left out", self.file.path, error)
         except UnreadableLine as error:
             raise UsageError(f"{self.file.path}:{error}") from None
 
@@ -144,6 +159,10 @@ class UnreadableLine(ValueError):
     """A line is not of its format; the text is its number and why."""
 
 
+class CutLine(UnreadableLine):
+    """The last line of a file is not of its format, and nothing says that it is whole."""
+
+
 class _Fields(NamedTuple):
     """What readers take from a line; empty where it has none."""
 
@@ -164,17 +183,29 @@ def _hosts_key(rows: Rows, protocols: pl.Series) -> pl.Series:
 def _key(fields: _Fields) -> str | None:
     if not all(fields.hosts):
         return None
-    hosts = [str(ipaddress.ip_address(each)) for each in fields.hosts]
-    protocol = _PROTOCOL_NAMES.get(fields.protocol.lower(), meaning.NONE)
-    if all(fields.ports) and protocol not in _WITHOUT_PORTS:
+    hosts = [ipaddress.ip_address(each) for each in fields.hosts]
+    protocol = _protocol(fields.protocol.lower(), hosts[0].version)
+    if protocol is None:
+        return None
+    if protocol in _WITH_PORTS and None not in fields.ports:
         ends = sorted(f"{host} {int(port)}" for host, port in zip(hosts, fields.ports, strict=True))
         return f"{ends[0]}|{ends[1]}|{protocol}"
-    return "|".join(sorted(hosts)) + f"||{protocol}"
+    return "|".join(sorted(map(str, hosts))) + f"||{protocol}"
 
 
-#: What tools call ports there are types and codes.
-_WITHOUT_PORTS = (meaning.PROTOCOLS["icmp"], meaning.PROTOCOLS["icmpv6"])
-_PROTOCOL_NAMES = {**meaning.PROTOCOLS, "ipv6-icmp": meaning.PROTOCOLS["icmpv6"]}
+#: Others have types and codes where tools write ports, or none that all packets have.
+_WITH_PORTS = (meaning.PROTOCOLS["tcp"], meaning.PROTOCOLS["udp"])
+
+
+def _protocol(name: str, ip_version: int) -> int | None:
+    """Return a number, :data:`meaning.NONE` for no name, None for one that is not known."""
+    if not name:
+        return meaning.NONE
+    if name == "ipv6-icmp" or (name == "icmp" and ip_version == 6):  # Suricata's, and Zeek's
+        name = "icmpv6"
+    if re.fullmatch(r"\d{1,3}", name, re.ASCII):
+        return int(name)
+    return meaning.PROTOCOLS.get(name)
 
 
 def _time_ns(value: Any) -> int:
@@ -199,6 +230,25 @@ def _merged(times: list[tuple[int, int]]) -> list[tuple[int, int]]:
 # -- formats ---------------------------------------------------------------------------------------
 
 
+def _lines(file: IO[bytes]) -> Iterator[str]:
+    """Yield the lines of a file, which may be compressed, with what ends them."""
+    found = compression.compression_of(file.read(compression.MARK_BYTES))
+    file.seek(0)
+    pieces: Iterator[bytes | None] = iter(partial(file.read, compression.PIECE_BYTES), b"")
+    if found:
+        compressed = pieces
+        pieces = compression.decompressed(found, lambda: compressed, twice=False)
+    number, rest = 1, b""
+    for piece in pieces:
+        *whole, rest = (rest + (piece or b"")).split(b"\n")
+        yield from (line.decode(errors="replace") + "\n" for line in whole)
+        number += len(whole)
+        if len(rest) > _MOST_LINE_BYTES:
+            raise UnreadableLine(f"{number}: more than {_MOST_LINE_BYTES} bytes")
+    if rest:
+        yield rest.decode(errors="replace")
+
+
 def _eve(lines: Iterator[str]) -> Iterator[tuple[int, _Fields]]:
     """Read Suricata's EVE: a JSON object a line, of which alerts are some."""
     for number, line in enumerate(lines, 1):
@@ -218,7 +268,7 @@ def _eve(lines: Iterator[str]) -> Iterator[tuple[int, _Fields]]:
                 flow.get("start") if isinstance(flow, dict) else None,
                 (event.get("src_ip", ""), event.get("dest_ip", "")),
                 (event.get("src_port"), event.get("dest_port")),
-                str(event.get("proto", "")),
+                str(event.get("proto") or ""),
             ),
         )
 
@@ -236,7 +286,7 @@ def _notices(lines: Iterator[str]) -> Iterator[tuple[int, _Fields]]:
         elif line.strip():
             cells = line.rstrip("\n").split("\t")
             if len(cells) != len(names):
-                raise UnreadableLine(f"{number}: {len(cells)} cells for {len(names)} fields")
+                raise _unreadable(number, line, f"{len(cells)} cells for {len(names)} fields")
             said = {n: c for n, c in zip(names, cells, strict=True) if c not in ("-", "(empty)")}
             yield number, _notice(said)
 
@@ -252,7 +302,7 @@ def _notice(said: Mapping[str, Any]) -> _Fields:
         None,
         (connection[0] or "", connection[1] or ""),
         (connection[2], connection[3]),
-        str(said.get("proto", "")),
+        str(said.get("proto") or ""),
     )
 
 
@@ -262,8 +312,13 @@ def _json(number: int, line: str) -> dict[str, Any]:
     except ValueError:
         event = None
     if not isinstance(event, dict):
-        raise UnreadableLine(f"{number}: no JSON object")
+        raise _unreadable(number, line, "no JSON object")
     return event
+
+
+def _unreadable(number: int, line: str, reason: str) -> UnreadableLine:
+    kind = UnreadableLine if line.endswith("\n") else CutLine
+    return kind(f"{number}: {reason}")
 
 
 _READERS: Mapping[str, Callable[[Iterator[str]], Iterator[tuple[int, _Fields]]]] = {

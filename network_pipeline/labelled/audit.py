@@ -17,9 +17,9 @@ from network_pipeline.labelled import copies, findings, meaning, separability
 from network_pipeline.labelled.dataset import Dataset
 from network_pipeline.labelled.findings import Finding, failure, note, warning
 from network_pipeline.labelled.labelling import FILE
-from network_pipeline.labelled.labels import LABEL_COLUMNS
-from network_pipeline.labelled.prepare import SPLIT
+from network_pipeline.labelled.labels import LABEL_COLUMNS, OTHERWISE
 from network_pipeline.labelled.splits import FOLDS
+from network_pipeline.labelled.splitting import SPLIT
 
 #: From where on a column alone tells a class.
 TELLING_AREA = 0.9
@@ -257,9 +257,25 @@ def _rules(manifest: Mapping[str, Any]) -> Iterator[Finding]:
     for each in manifest.get("overlaps", ()):
         text = f"both matched {each['rows']:,} rows, the first decided"
         yield note("rules", f"{each['first']}, {each['other']}", text, rows=each["rows"])
-    for name, count in manifest.get("alerts_without_connection", {}).items():
-        if count:
-            yield note("rules", name, f"{count:,} alerts name no two hosts and label nothing")
+    for each in manifest.get("alerts", ()):
+        count, others = each["alerts"], each["without_connection"]
+        if not count:
+            yield warning("rules", each["name"], f"no alerts in {each['file']}")
+        elif others:
+            text = f"{others:,} of {count:,} alerts name no two hosts, and label nothing"
+            yield warning("rules", each["name"], text, alerts=others)
+    yield from _coverage(manifest)
+
+
+def _coverage(manifest: Mapping[str, Any]) -> Iterator[Finding]:
+    """Say how many rows have their label from a rule or an alert, and how many from none."""
+    decided = {rule["name"]: rule["decided"] for rule in manifest.get("rules", ())}
+    if not (total := manifest.get("rows", {}).get("written")):
+        return
+    rest = decided.get(OTHERWISE, 0)
+    named = sum(decided.values()) - rest
+    text = f"rules and alerts decided {named / total:.1%} of rows, otherwise {rest / total:.1%}"
+    yield note("rules", "coverage", text, decided=named, otherwise=rest, rows=total)
 
 
 def _losses(manifest: Mapping[str, Any]) -> Iterator[Finding]:

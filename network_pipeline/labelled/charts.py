@@ -23,7 +23,8 @@ COLOURS = {
     "attempted": "#f0a030",
     "unlabelled": "#b8b8b8",
 }
-_CLASS_COLOURS = ("#4c78a8", "#c1272d", "#f0a030", "#54a24b", "#79539c", "#83bcb6", "#9d755d")
+#: Of classes: none is the one of what is benign.
+_CLASS_COLOURS = ("#c1272d", "#f0a030", "#54a24b", "#79539c", "#83bcb6", "#9d755d", "#e377a2")
 _INK = "#333333"
 
 _STYLE: dict[Any, Any] = {

@@ -11,8 +11,8 @@ import polars as pl
 
 from network_pipeline.labelled.dataset import Dataset
 from network_pipeline.labelled.findings import Finding, note, warning
-from network_pipeline.labelled.prepare import SPLIT
 from network_pipeline.labelled.splits import FOLDS
+from network_pipeline.labelled.splitting import SPLIT
 
 #: Share of test rows that have copies in training from where on it is a warning.
 _MANY = 0.1

@@ -14,7 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from network_pipeline.errors import UsageError
-from network_pipeline.labelled.prepare import ROWS, TRAINING
+from network_pipeline.labelled import parquet
+from network_pipeline.labelled.splitting import ROWS, TRAINING
 from network_pipeline.labelled.whole_directory import MANIFEST
 
 
@@ -47,15 +48,17 @@ def open_dataset(directory: Path, manifest: Mapping[str, Any] | None = None) -> 
     try:
         if manifest is None:
             manifest = json.loads((directory / MANIFEST).read_text())["prepared"]
-        schema = pq.read_schema(directory / ROWS)
-        view = pq.read_schema(directory / TRAINING).names
+        schema, view = (
+            pq.read_schema(next(iter(parquet.files(directory / name)), directory / name))
+            for name in (ROWS, TRAINING)
+        )
     except OSError as error:
         raise UsageError(f"{directory}: no dataset: {error.strerror}: {error.filename}") from None
     except (ValueError, KeyError, TypeError, pa.ArrowInvalid):
         raise UsageError(f"{directory}: no dataset of prepare-dataset, or a damaged one") from None
     roles = {column.name: (column.metadata or {})[b"role"].decode() for column in schema}
-    rows = pl.scan_parquet(directory / ROWS).with_columns(_joined(pl.List(pl.String)))
-    return Dataset(rows, roles, view, manifest or {})
+    rows = parquet.scan(directory / ROWS).with_columns(_joined(pl.List(pl.String)))
+    return Dataset(rows, roles, view.names, manifest or {})
 
 
 def _joined(kind: pl.List) -> pl.Expr:

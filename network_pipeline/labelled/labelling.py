@@ -92,10 +92,10 @@ def _schema(unit: Unit) -> pa.Schema:
 
 def _unseen(frame: pl.DataFrame, seen: WrittenFrames, taken: WrittenFrames) -> pl.DataFrame:
     """Return the rows of frames that were not seen and are not taken, and note them as seen."""
-    known = frame.select(pl.col("session", "frame_number").is_not_null().all()).row(0)
-    if not all(known):
+    names = ("session", "frame_number")
+    if "session" not in frame.columns or any(frame[name].has_nulls() for name in names):
         return frame  # of imported rows nobody knows which frames they are
-    is_new = frame.select(pl.struct("session", "frame_number").is_first_distinct())[:, 0]
+    is_new = frame.select(pl.struct(names).is_first_distinct())[:, 0]
     fresh = is_new.to_numpy().copy()
     for (session,), places_of in frame.with_row_index("@row").group_by(
         "session", maintain_order=True

@@ -24,7 +24,8 @@ from network_pipeline.labelled.rules_file import RulesFile
 #: What labelling adds to rows.
 LABEL_COLUMNS = ("label", "label_class", "label_rule", "label_source")
 
-_OTHERWISE = "otherwise"
+#: What the entry of rows that nothing matched is called.
+OTHERWISE = "otherwise"
 
 
 class Entry(NamedTuple):
@@ -94,7 +95,7 @@ class Labeller:
         if otherwise := self._file.otherwise:
             source = f"{name}:{otherwise.line}"
             labels = otherwise.label, otherwise.label_class
-            self.entries.append(Entry(_OTHERWISE, _OTHERWISE, *labels, source))
+            self.entries.append(Entry(OTHERWISE, OTHERWISE, *labels, source))
         self.counts = self.new_counts()
 
     def fresh(self) -> Labeller:
@@ -159,9 +160,10 @@ class Labeller:
         if found:
             raise UsageError("; ".join(found) + "; let one say overrides: [the other]")
 
-    def alerts_without_connection(self) -> dict[str, int]:
-        """Return how many alerts label nothing since they name no two hosts, by file."""
-        return {each.file.name: each.without_connection for each in self._alerts}
+    @property
+    def alerts(self) -> Sequence[Alerts]:
+        """The alerts of every file, in order."""
+        return self._alerts
 
     def _matches(self, rows: Rows) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return which entry matches which row, both by place."""

@@ -53,6 +53,7 @@ def make(target: str, inputs: Inputs, plan: Plan, address: str = "") -> Audit:
         stage = places.directory(target) if is_remote and address else str(directory.path)
         with _staged(f"{stage}/_staged") as stage:
             made.run(directory.path, stage, address)
+            _fetch(made.parts, stage, directory.path)
         said = manifest.prepared(name, tables, rules, plan, made)
         dataset = open_dataset(directory.path, said)
         audited = audit(dataset)
@@ -61,6 +62,16 @@ def make(target: str, inputs: Inputs, plan: Plan, address: str = "") -> Audit:
         directory.write(CARD, report.card(dataset, audited))
         directory.write(MANIFEST, manifest.croissant(directory.path, said))
     return audited
+
+
+def _fetch(parts: Sequence[str], stage: str, directory: Path) -> None:
+    """Bring the part files here that workers have written elsewhere: they are audited."""
+    base = places.directory(stage)
+    for name in parts if places.is_remote(stage) else ():
+        path = directory / name.removeprefix(f"{base}/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with places.fetched(name) as copy:
+            shutil.move(copy, path)
 
 
 @contextmanager

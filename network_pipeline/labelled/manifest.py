@@ -8,8 +8,7 @@ roles, what was lost before. Nothing in it depends on when or where it was made.
 from __future__ import annotations
 
 import json
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +16,19 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from network_pipeline import __version__, places
-from network_pipeline.errors import UsageError
-from network_pipeline.labelled import splits
-from network_pipeline.labelled.prepare import ROWS, TRAINING, Plan, Preparation
+from network_pipeline.dataset import ledger_files
+from network_pipeline.labelled import parquet, splits
+from network_pipeline.labelled.prepare import Plan, Preparation
 from network_pipeline.labelled.rules_file import RulesFile
+from network_pipeline.labelled.splitting import ROWS, TRAINING
 from network_pipeline.labelled.tables import Table
-
-_LEDGER_ENDING = ".ledger.json"
-_MOST_LEDGER_BYTES = 64 * 2**20
-#: Counts of frames that a session's agent and its processor lost, as ledgers have them.
-_AGENT_LOSSES = ("shed", "kernel_dropped")
-_PROCESSOR_LOSSES = ("rejected",)
 
 #: Facts of a table that a reader of the dataset may want.
 _FACTS = ("source", "sessions", "filter", "payload", "schema")
 #: Of those, the ones that name no host.
 _HARMLESS = ("payload", "schema")
+
+_PARQUET = "application/x-parquet"
 
 #: The context of Croissant 1.0, as its specification gives it; ours is JSON that it leaves alone.
 _CONTEXT: dict[str, Any] = {
@@ -49,10 +45,11 @@ _CONTEXT: dict[str, Any] = {
     **{
         name: f"cr:{name}"
         for name in (
-            *("citeAs", "column", "extract", "field", "fileObject", "fileProperty", "fileSet"),
+            *("citeAs", "column", "equivalentProperty", "extract", "field", "fileObject"),
+            *("fileProperty", "fileSet"),
             *("format", "includes", "isLiveDataset", "jsonPath", "key", "md5", "parentField"),
-            *("path", "recordSet", "references", "regex", "repeated", "replace", "separator"),
-            *("source", "subField", "transform"),
+            *("path", "recordSet", "references", "regex", "repeated", "replace", "samplingRate"),
+            *("separator", "source", "subField", "transform"),
         )
     },
     "prepared": {"@id": "https://schema.org/additionalProperty", "@type": "@json"},
@@ -65,7 +62,7 @@ def prepared(
     """Return what was done to make a dataset.
 
     Raises:
-        UsageError: a ledger beside an input is none.
+        DatasetError: a ledger beside an input cannot be read, or is none.
     """
     labeller, counts = made.labeller, made.counts
     labelled = labeller.counts
@@ -96,11 +93,21 @@ def prepared(
             {"first": each.first.name, "other": each.other.name, "rows": each.rows}
             for each in labeller.overlaps()
         ],
-        "alerts_without_connection": labeller.alerts_without_connection(),
+        "alerts": [
+            {
+                "name": each.file.name,
+                "file": each.file.path.name,
+                "sha256": places.sha256(each.file.path),
+                "alerts": each.count,
+                "without_connection": each.without_connection,
+            }
+            for each in labeller.alerts
+        ],
         "split": _split(plan.split, made),
         "columns": [{"name": column, "role": role} for column, role in made.roles.items()],
         "keep": list(plan.keep),
         "anonymized": plan.key is not None,
+        "partitioned": plan.is_partitioned,
     }
 
 
@@ -114,8 +121,8 @@ def croissant(directory: Path, said: Mapping[str, Any]) -> str:
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": name,
         "description": f"Labelled {said['kind']} of network traffic, made by network-pipeline.",
-        "distribution": [_file(key, directory / file) for key, file in files.items()],
-        "recordSet": [_records(key, directory / file) for key, file in files.items()],
+        "distribution": [each for name in files.values() for each in _files(directory, name)],
+        "recordSet": [_records(key, directory / name) for key, name in files.items()],
         "prepared": said,
     }
     return json.dumps(manifest, indent=1, ensure_ascii=False) + "\n"
@@ -142,45 +149,38 @@ def _input(table: Table, rows: int, facts: Sequence[str]) -> dict[str, Any]:
         "rows": rows,
         "facts": {name: table.facts[name] for name in facts if name in table.facts},
         "notes": list(table.notes),
-        "losses": _losses(table.name),
+        "losses": _losses(table),
     }
 
 
-def _losses(name: str) -> dict[str, int]:
-    """Return the losses that the ledger beside a dataset tells; none where it has no ledger."""
-    if places.is_remote(name):
-        return {}
-    path = Path(name + _LEDGER_ENDING)
-    try:
-        with path.open("rb") as file:
-            sessions = json.loads(file.read(_MOST_LEDGER_BYTES))["sessions"]
-        losses: Counter[str] = Counter()
-        for session in sessions.values():
-            agent = session.get("agent") or {}
-            losses.update({name: int(agent.get(name, 0)) for name in _AGENT_LOSSES})
-            losses.update({name: int(session.get(name, 0)) for name in _PROCESSOR_LOSSES})
-    except FileNotFoundError:
-        return {}
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise UsageError(f"{path}: no ledger") from None
-    return dict(losses)
+def _losses(table: Table) -> dict[str, int]:
+    """Return the losses that a dataset, or the ledger beside it, tells."""
+    if places.is_remote(table.name):
+        return table.losses
+    return table.losses + ledger_files.losses(Path(table.name))
 
 
-def _file(key: str, path: Path) -> dict[str, Any]:
-    return {
-        "@type": "cr:FileObject",
-        "@id": f"{key}.parquet",
-        "name": path.name,
-        "contentUrl": path.name,
-        "contentSize": f"{path.stat().st_size} B",
-        "encodingFormat": "application/x-parquet",
-        "sha256": places.sha256(path),
-    }
+def _files(directory: Path, name: str) -> Iterator[dict[str, Any]]:
+    """Yield a table as Croissant has it: its file, or its part files and that they are a set."""
+    for path in parquet.files(directory / name):
+        place = str(path.relative_to(directory))
+        yield {
+            "@type": "cr:FileObject",
+            "@id": place,
+            "name": place,
+            "contentUrl": place,
+            "contentSize": f"{path.stat().st_size} B",
+            "encodingFormat": _PARQUET,
+            "sha256": places.sha256(path),
+        }
+    if (directory / name).is_dir():
+        includes = f"{name}/**/*.parquet"
+        known = {"@id": name, "name": name, "encodingFormat": _PARQUET, "includes": includes}
+        yield {"@type": "cr:FileSet", **known}
 
 
 def _records(key: str, path: Path) -> dict[str, Any]:
+    source = {"fileSet" if path.is_dir() else "fileObject": {"@id": path.name}}
     return {
         "@type": "cr:RecordSet",
         "@id": key,
@@ -191,22 +191,24 @@ def _records(key: str, path: Path) -> dict[str, Any]:
                 "@id": f"{key}/{column.name}",
                 "name": column.name,
                 "description": column.metadata[b"role"].decode(),
-                "dataType": _data_type(column.type),
-                "source": {
-                    "fileObject": {"@id": f"{key}.parquet"},
-                    "extract": {"column": column.name},
-                },
+                **_data_type(column.type),
+                "source": {**source, "extract": {"column": column.name}},
             }
-            for column in pq.read_schema(path)
+            for column in pq.read_schema(parquet.files(path)[0])
         ],
     }
 
 
-def _data_type(kind: pa.DataType) -> str:
+def _data_type(kind: pa.DataType) -> dict[str, Any]:
+    if isinstance(kind, (pa.ListType, pa.LargeListType)):
+        return {**_data_type(kind.value_type), "repeated": True}
+    name = "sc:Text"
     if pa.types.is_integer(kind):
-        return "sc:Integer"
-    if pa.types.is_floating(kind):
-        return "sc:Float"
-    if pa.types.is_boolean(kind):
-        return "sc:Boolean"
-    return "sc:DateTime" if pa.types.is_timestamp(kind) else "sc:Text"
+        name = "sc:Integer"
+    elif pa.types.is_floating(kind):
+        name = "sc:Float"
+    elif pa.types.is_boolean(kind):
+        name = "sc:Boolean"
+    elif pa.types.is_timestamp(kind):
+        name = "sc:DateTime"
+    return {"dataType": name}

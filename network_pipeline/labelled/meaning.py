@@ -29,9 +29,16 @@ COLUMNS: Mapping[str, tuple[str, ...]] = {
 #: IP protocol numbers by name (IANA). ARP has none: a number that no header can hold stands for it.
 PROTOCOLS: Mapping[str, int] = {
     "icmp": 1,
+    "igmp": 2,
     "tcp": 6,
     "udp": 17,
+    "gre": 47,
+    "esp": 50,
+    "ah": 51,
     "icmpv6": 58,
+    "ospf": 89,
+    "pim": 103,
+    "vrrp": 112,
     "sctp": 132,
     "arp": 256,
 }

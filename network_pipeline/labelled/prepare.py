@@ -2,44 +2,49 @@
 
 Twice over the rows. The first time frames that came before are dropped and the others get their
 labels and the group that they belong to, table by table (:mod:`.labelling`), here or on a cluster;
-when all groups are known they are split; the second time, which is here, rows get their fold, and
-names are made others where that is asked for. What is kept in memory are the rows of a batch, a
-line for every group, and the ranges of frame numbers.
+when all groups are known they are split; the second time rows get their fold, and names are made
+others where that is asked for (:mod:`.splitting`): here, or, where part files are written, on the
+cluster as well. What is kept in memory are the rows of a batch, a line for every group, and the
+ranges of frame numbers.
 
-Two files come of it: ``rows.parquet`` with every column, and ``training.parquet`` with the same
-rows in the same order, of which it holds features and labels only.
+Two tables come of it: ``rows.parquet`` with every column, and ``training.parquet`` with the same
+rows in the same order, of which it holds features and labels only. Each is a file, or a directory
+of part files.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from network_pipeline import cluster, places
 from network_pipeline.capture.raw_file import file_session
+from network_pipeline.dataset.partitions import part_name, sweep
+from network_pipeline.dataset.writers import errors_of
 from network_pipeline.errors import UsageError
-from network_pipeline.labelled import meaning, parquet, splits
-from network_pipeline.labelled.anonymize import Anonymizer
-from network_pipeline.labelled.groups import KEY, Groups
+from network_pipeline.labelled import parquet, splits
+from network_pipeline.labelled.groups import Groups
 from network_pipeline.labelled.labelling import FILE, MOST_RANGES, Labelled, Labelling, Unit
 from network_pipeline.labelled.labels import LABEL_COLUMNS, Labeller
-from network_pipeline.labelled.rows import Rows
 from network_pipeline.labelled.rules_file import RulesFile
-from network_pipeline.labelled.tables import BATCH_ROWS, Table
+from network_pipeline.labelled.splitting import (
+    ROWS,
+    SPLIT,
+    TRAINING,
+    Parting,
+    Splitting,
+    Staged,
+    counts,
+)
+from network_pipeline.labelled.tables import Table
 from network_pipeline.ranges import WrittenFrames
 
-ROWS = "rows.parquet"
-TRAINING = "training.parquet"
-
 #: What is added to every row: the capture file that it is of, its labels, and its fold.
-SPLIT = "split"
 ADDED = (FILE, *LABEL_COLUMNS, SPLIT)
 
 #: Labels that go with the features; the others say where they come from.
@@ -48,11 +53,16 @@ _LEARNED = ("label", "label_class", SPLIT)
 
 @dataclass(frozen=True)
 class Plan:
-    """What is asked for: how to split, what to keep beside features, a key to anonymize with."""
+    """What is asked for.
+
+    How to split, what to keep beside features, a key to anonymize with, whether to write part files
+    by source and date.
+    """
 
     split: splits.Plan
     keep: Sequence[str] = ()
     key: bytes | None = None
+    is_partitioned: bool = False
 
 
 @dataclass
@@ -67,7 +77,10 @@ class Counts:
 
 
 class Preparation:
-    """Makes the two files of a dataset in a directory, from tables of one schema."""
+    """Makes the two tables of a dataset in a directory, from tables of one schema.
+
+    ``parts`` are the part files that were written instead of two files.
+    """
 
     def __init__(self, tables: Sequence[Table], form: str, rules: RulesFile, plan: Plan) -> None:
         self._tables = tables
@@ -79,6 +92,7 @@ class Preparation:
         self.groups = Groups(plan.split)
         self.counts = Counts()
         self.roles: dict[str, str] = {}
+        self.parts: list[str] = []
 
     def check(self) -> None:
         """See that the plan fits the rows, and read the alerts.
@@ -100,7 +114,9 @@ class Preparation:
         self.roles = {**self._tables[0].roles, FILE: "identity", **labels}
 
     def run(self, directory: Path, stage: str, address: str) -> None:
-        """Write the files; rows wait in ``stage``, which workers at ``address`` can write to.
+        """Write the tables; rows wait in ``stage``, which workers at ``address`` can write to.
+
+        Part files are written in ``stage`` too where that is elsewhere.
 
         Raises:
             UsageError: rows cannot be read, labelled without contradiction, or split.
@@ -120,7 +136,12 @@ class Preparation:
         if not self.counts.written:
             raise UsageError(f"{places.shown(self._tables[0].name)}: there are no rows")
         self.labeller.check_conflicts()
-        self._write(directory, [unit.staged for unit in units])
+        splitting = Splitting(_staged_folds(self.groups.folds(), stage), self.roles, self._plan.key)
+        if self._plan.is_partitioned:
+            root = places.directory(stage) if places.is_remote(stage) else str(directory)
+            self._write_parts(root, units, splitting, address)
+        else:
+            self._write(directory, units, splitting)
 
     def training_columns(self) -> list[str]:
         """Return the columns of the training view, in order."""
@@ -153,48 +174,43 @@ class Preparation:
         self.groups.join(labelled.groups)
         self._seen.join(labelled.frames)
 
-    def _write(self, directory: Path, staged: Sequence[str]) -> None:
-        folds = self.groups.folds()
+    def _schemas(self) -> tuple[pa.Schema, pa.Schema]:
         columns = [*self._tables[0].schema, *parquet.texts(ADDED)]
         schema = parquet.with_roles(pa.schema(columns), self.roles)
-        view = pa.schema([schema.field(name) for name in self.training_columns()])
-        anonymizer = Anonymizer(self._plan.key, self.roles) if self._plan.key else None
+        return schema, pa.schema([schema.field(name) for name in self.training_columns()])
+
+    def _write(self, directory: Path, units: Sequence[Unit], splitting: Splitting) -> None:
+        schema, view = self._schemas()
         with (
             parquet.RowsExport(directory / ROWS, schema) as rows,
             parquet.RowsExport(directory / TRAINING, view) as training,
         ):
-            for batch in _batches(staged):
-                frame = self._split(batch, folds)
-                if anonymizer:
-                    frame = anonymizer.anonymize(frame)
-                rows.add(frame)
-                training.add(frame)
+            for unit in units:
+                for frame in splitting.frames(unit.staged):
+                    self.counts.folds += counts(frame)
+                    rows.add(frame)
+                    training.add(frame)
 
-    def _split(self, frame: pl.DataFrame, folds: splits.Boundaries | pl.DataFrame) -> pl.DataFrame:
-        if isinstance(folds, splits.Boundaries):
-            found = _folds_in_time(frame, folds)
-        else:
-            joined = frame.select(KEY).join(folds, on=KEY, how="left", maintain_order="left")
-            found = joined["fold"].to_numpy()
-        names = pl.Series(SPLIT, [*splits.FOLDS, None], pl.String).gather(
-            np.where(found == splits.NO_FOLD, len(splits.FOLDS), found)
-        )
-        self.counts.folds.update(
-            {name or "": count for name, count in names.value_counts().iter_rows()}
-        )
-        return frame.with_columns(names)
-
-
-def _batches(staged: Sequence[str]) -> Iterator[pl.DataFrame]:
-    for name in staged:
-        with places.fetched(name) as path:
-            rows = pl.scan_parquet(path, hive_partitioning=False)
-            yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+    def _write_parts(
+        self, root: str, units: Sequence[Unit], splitting: Splitting, address: str
+    ) -> None:
+        parting = Parting(splitting, root, *self._schemas())
+        staged = [Staged(unit.staged, part_name(unit.table.sha256)) for unit in units]
+        written: dict[str, list[str]] = {}
+        for each, found in cluster.results(parting, staged, address):
+            parted = cluster.result(found)
+            self.counts.folds += parted.folds
+            written[each.part] = parted.files
+            self.parts += parted.files
+        for name in (ROWS, TRAINING):
+            sweep(f"{root}/{name}", written)  # what a worker left that died
 
 
-def _folds_in_time(frame: pl.DataFrame, boundaries: splits.Boundaries) -> NDArray[np.int8]:
-    rows = Rows(frame, {}, "")
-    starts, ends = rows.times("start"), rows.times("end")
-    folds = boundaries.folds(starts, ends)
-    folds[starts == meaning.NO_TIME] = splits.NO_FOLD
-    return folds
+def _staged_folds(folds: splits.Boundaries | pl.DataFrame, stage: str) -> splits.Boundaries | str:
+    """Return folds as workers get them: those of groups, who can be many, in a file."""
+    if isinstance(folds, splits.Boundaries):
+        return folds
+    name = f"{places.directory(stage)}/folds.parquet"
+    with places.written(name) as path, errors_of(path):
+        folds.write_parquet(path)
+    return name

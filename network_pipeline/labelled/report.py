@@ -19,8 +19,8 @@ from markupsafe import Markup
 from network_pipeline.labelled import charts, findings, meaning
 from network_pipeline.labelled.audit import TELLING_AREA, Audit
 from network_pipeline.labelled.dataset import Dataset
-from network_pipeline.labelled.prepare import SPLIT
 from network_pipeline.labelled.splits import FOLDS
+from network_pipeline.labelled.splitting import SPLIT
 
 _SPANS = 80
 _TICKS = 5

@@ -42,6 +42,9 @@ ALERT_FORMATS = ("suricata-eve", "zeek-notice")
 #: Seconds before and after an alert's own times in which rows of its connection are its.
 _ALERT_SECONDS = 60.0
 
+#: What expressions must not have, also in a text: whoever wrote the file could read others with it.
+_BEYOND_THE_ROW = re.compile(r"\b(?:select|values|read_\w+)\b|\(\s*from\b|/\*|--", re.IGNORECASE)
+
 
 @dataclass(frozen=True)
 class Rule:
@@ -203,6 +206,8 @@ def _word(text: str) -> str:
 
 
 def _expression(text: str) -> pl.Expr:
+    if found := _BEYOND_THE_ROW.search(text):
+        raise ValueError(f"must be about one row, without subqueries and comments: no {found[0]}")
     try:
         return pl.sql_expr(text)
     except pl.exceptions.PolarsError as error:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,7 +24,7 @@ from network_pipeline import cluster, places
 from network_pipeline.errors import UsageError
 from network_pipeline.flows.schema import FLOW_COLUMNS
 from network_pipeline.flows.schema import arrow_schema as flows_schema
-from network_pipeline.labelled import antinex, meaning
+from network_pipeline.labelled import antinex, meaning, parquet
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS, SCHEMA_VERSION, arrow_schema
 
 #: Rows that are worked on at once.
@@ -68,11 +69,20 @@ class Table:
     @property
     def files(self) -> dict[str, str]:
         """The names of capture files by session, where the dataset knows them."""
+        return {key: str(value) for key, value in self._said("files").items()}
+
+    @property
+    def losses(self) -> Counter[str]:
+        """How many frames were lost before, by how, where the dataset knows that."""
+        said = self._said("losses")
+        return Counter({name: count for name, count in said.items() if type(count) is int})
+
+    def _said(self, fact: str) -> dict[str, Any]:
         try:
-            found = json.loads(self.facts.get("files", "{}"))
+            found = json.loads(self.facts.get(fact, "{}"))
         except ValueError:
             found = None
-        return {str(k): str(v) for k, v in found.items()} if isinstance(found, dict) else {}
+        return found if isinstance(found, dict) else {}
 
 
 class _Opened(NamedTuple):
@@ -129,8 +139,10 @@ def _about(form: str, name: str) -> Table:
 
 def _open(path: Path, form: str) -> _Opened:
     try:
-        if form == "antinex":
+        if form == "antinex" and path.suffix == ".csv":
             return _antinex(path)
+        if form == "antinex":
+            raise UsageError(f"{path}: files of the original tool end in .csv")
         if path.suffix == ".parquet":
             return _parquet(path)
         if path.suffix == ".csv":
@@ -150,9 +162,7 @@ def _parquet(path: Path) -> _Opened:
     for column in schema:
         said = (column.metadata or {}).get(b"role", b"").decode()
         roles[column.name] = said or meaning.role(column.name, kind)
-    # Partitions are directories with values in their names, which the rows have already.
-    rows = pl.scan_parquet(path, hive_partitioning=False)
-    return _Opened(Table(kind, _stored(schema), roles, facts), rows)
+    return _Opened(Table(kind, _stored(schema), roles, facts), parquet.scan(path))
 
 
 def _csv(path: Path) -> _Opened:
@@ -161,12 +171,14 @@ def _csv(path: Path) -> _Opened:
         return _packets_csv(path, names[len(COLUMN_NAMES) :])
     if names == [column.name for column in FLOW_COLUMNS]:
         return _flows_csv(path)
+    kind = _kind(path, names)
+    if strange := [name for name in names if not name.isprintable()]:
+        raise UsageError(f"{path}: names of columns must be printable: {strange[0]!r}")
     times = [name for name in (*meaning.COLUMNS["start"], *meaning.COLUMNS["end"]) if name in names]
     texts = dict.fromkeys(times, pl.String)
     rows = pl.scan_csv(path, infer_schema_length=None, schema_overrides=texts)
     rows = rows.with_columns(_times(times))
     schema = rows.collect_schema().to_frame().to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    kind = _kind(path, names)
     roles = {name: meaning.role(name, kind) for name in names}
     return _Opened(Table(kind, _stored(schema), roles), rows)
 

@@ -83,7 +83,8 @@ class WholeDirectory:
             shutil.rmtree(self.path, ignore_errors=True)
 
     def _appear(self) -> None:
-        sync_directory(self.path)
+        for each in (self.path, *filter(Path.is_dir, self.path.rglob("*"))):
+            sync_directory(each)
         is_replaced = self.target.exists()
         if is_replaced:
             self.target.rename(self._old)
@@ -100,8 +101,8 @@ class WholeDirectory:
 class SentDirectory:
     """A directory that is made here, and sent elsewhere when everything in it is written.
 
-    A dataset that is there already loses its manifest first, and the new one comes last: between
-    the two there is none.
+    A dataset that is there already loses its manifest first, then the tables that it has otherwise
+    or no longer, and the new manifest comes last: between the two there is none.
     """
 
     def __init__(self, target: str) -> None:
@@ -135,10 +136,17 @@ class SentDirectory:
                 self._send()
 
     def _send(self) -> None:
-        manifest = f"{self._target}/{MANIFEST}"
-        if manifest in places.under(self._target):
-            places.remove(manifest)
-        names = sorted(each.name for each in self.path.iterdir() if each.is_file())
+        paths = sorted(path for path in self.path.rglob("*") if path.is_file())
+        names = [str(path.relative_to(self.path)) for path in paths]
+        there = [name.removeprefix(f"{self._target}/") for name in places.under(self._target)]
+        old = [name for name in there if _is_of_table(name) and name not in names]
+        for name in (*(each for each in there if each == MANIFEST), *old):
+            places.remove(f"{self._target}/{name}")
         for name in sorted(names, key=lambda each: each == MANIFEST):
             with places.written(f"{self._target}/{name}") as path:
                 shutil.copyfile(self.path / name, path)
+
+
+def _is_of_table(name: str) -> bool:
+    """Return whether a file is a table of a dataset, or in the directory of one."""
+    return name.partition("/")[0].endswith(".parquet")

@@ -36,6 +36,9 @@ PREPARE_OPTIONS = (
     Option("keep", "DATASET_KEEP", "", rules.names,
            "column that stays in the training view though it is no feature; may be repeated",
            "COLUMN", repeatable=True, shown="features only"),
+    Option("partitioned", "DATASET_PARTITIONED", "no", rules.one_of("no", "yes"),
+           "yes: rows.parquet and training.parquet are directories of files by source and date, "
+           "which the workers of a cluster write", "no|yes"),
     Option("anonymize", "DATASET_ANONYMIZE", "no", rules.one_of("no", "yes"),
            "yes: addresses keep their prefixes only (Crypto-PAn), names and MACs become digests",
            "no|yes"),
@@ -59,6 +62,7 @@ examples:
   prepare-dataset flows.parquet --labels rules.yaml --output flows --split-by host --seed 7
   prepare-dataset packets.parquet --labels rules.yaml --output shared --anonymize yes
   prepare-dataset s3://datasets/flows/ --labels rules.yaml --output flows --dask tcp://10.0.0.1:8786
+  prepare-dataset packets/ --labels rules.yaml --output dataset --partitioned yes
 
 Inputs are packets (packets-pcap, packets-redis, packets-rabbitmq) or flows, CSV or Parquet, all of
 one kind; a directory stands for the datasets in it. The output gets rows.parquet (everything),
@@ -120,6 +124,7 @@ def _prepare(values: cli.Values) -> None:
         ),
         values["keep"],
         _key(values) if values["anonymize"] == "yes" else None,
+        is_partitioned=values["partitioned"] == "yes",
     )
     given = cli.for_workers(values, "output")
     inputs = making.Inputs(given["files"], values["format"], Path(values["labels"]))

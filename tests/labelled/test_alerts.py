@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,30 @@ def test_types_of_icmp_are_no_ports(tmp_path: Path) -> None:
     assert matched(alerts(tmp_path, [json.dumps(event)]), rows) == [(0, 0)]
 
 
+@pytest.mark.parametrize("name", ["IPv6-ICMP", "icmp", "058"])
+def test_icmpv6_by_every_name_it_has(tmp_path: Path, name: str) -> None:
+    hosts = {"ipv6_src": "2001:db8::1", "ipv6_dst": "2001:db8::2", "ipv6_proto": 58}
+    frame = traffic.rows([{**hosts, "icmpv6_type": 128}]).frame
+    time = pl.Series("frame_time", [AT], pl.Int64).cast(pl.Datetime("ns", "UTC"))
+    rows = Rows(frame.with_columns(time), {}, "x")
+    event = eve(src_ip="2001:db8::2", dest_ip="2001:db8::1", src_port=129, dest_port=0, proto=name)
+    assert matched(alerts(tmp_path, [json.dumps(event)]), rows) == [(0, 0)]
+
+
+def test_a_protocol_that_nobody_knows_is_not_all_of_them(tmp_path: Path) -> None:
+    event = eve(proto="NONSENSE")
+    found = alerts(tmp_path, [json.dumps(event), json.dumps(eve(proto=None))])
+    assert (found.count, found.without_connection) == (2, 1)
+    assert matched(found, ROWS) == [(0, 0), (1, 0), (3, 0)]
+
+
+def test_port_zero_is_a_port(tmp_path: Path) -> None:
+    rows = packets(
+        ("203.0.113.9", "192.0.2.80", 40000, 0, 0), ("203.0.113.9", "192.0.2.80", 40000, 80, 0)
+    )
+    assert matched(alerts(tmp_path, [json.dumps(eve(dest_port=0))]), rows) == [(0, 0)]
+
+
 def test_addresses_are_compared_as_such(tmp_path: Path) -> None:
     long = {"src_ip": "2001:0db8:0000:0000:0000:0000:0000:0001", "dest_ip": "2001:0DB8::2"}
     frame = traffic.rows(
@@ -177,6 +202,32 @@ def test_a_line_that_cannot_be_read_is_named(
     with pytest.raises(UsageError) as caught:
         alerts(tmp_path, [line], form)
     assert error in str(caught.value)
+
+
+def test_a_file_that_was_put_aside_is_compressed(tmp_path: Path) -> None:
+    path = tmp_path / "notice.log.gz"
+    path.write_bytes(gzip.compress(NOTICES.encode()))
+    found = Alerts(AlertFile("ids", 1, "attack", None, "zeek-notice", path, 10 * SECOND))
+    found.load()
+    assert matched(found, ROWS) == [(0, 0), (1, 0), (4, 1)]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(UsageError, match=r"notice\.log\.gz: the gzip data is cut short"):
+        found.load()
+
+
+def test_a_file_that_is_being_written_has_a_cut_last_line(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "eve.json"
+    line = json.dumps(eve())
+    path.write_text(f"{line}\n{line[:-9]}")
+    found = Alerts(AlertFile("ids", 1, "attack", None, "suricata-eve", path, 10 * SECOND))
+    found.load()
+    assert (found.count, matched(found, ROWS)) == (1, [(0, 0), (1, 0)])
+    assert "eve.json:2: no JSON object: the last line is cut, and left out" in caplog.text
+    path.write_text(f"{line[:-9]}\n{line}\n")
+    with pytest.raises(UsageError, match=r"eve\.json:1: no JSON object"):
+        found.load()
 
 
 def test_what_an_alert_need_not_say(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,7 +20,11 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from network_pipeline.labelled import meaning, prepare, tables
+from network_pipeline.flows import datasets, outputs, recording
+from network_pipeline.flows.recording import FlowSettings
+from network_pipeline.labelled import meaning, splitting, tables
+from network_pipeline.ledger import AgentLedger, DatasetLedger, SessionLedger
+from network_pipeline.metrics import Counters
 from network_pipeline.schema import COLUMN_NAMES, COLUMNS
 from network_pipeline.scripts import prepare_dataset
 from tests import logging_state
@@ -167,7 +172,7 @@ def test_the_same_inputs_give_the_same_bytes(prepared: Path, packets: Path, tmp_
 def test_the_size_of_batches_does_not_matter(
     prepared: Path, packets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for module in (tables, prepare):
+    for module in (tables, splitting):
         monkeypatch.setattr(module, "BATCH_ROWS", 7)
     labels, output = traffic.rules(tmp_path), tmp_path / "dataset"
     done = run("prepare-dataset", packets, "--labels", labels, "--output", output)
@@ -328,19 +333,28 @@ def test_a_key_is_made_when_it_is_first_needed(packets: Path, tmp_path: Path) ->
 
 
 def test_losses_of_ledgers_are_told(packets: Path, tmp_path: Path) -> None:
-    live = tmp_path / "live.parquet"
+    live, flows = tmp_path / "live.parquet", tmp_path / "flows.parquet"
     live.write_bytes(packets.read_bytes())
-    sessions = {
-        "one": {"rejected": 2, "agent": {"shed": 3, "kernel_dropped": 4}},
-        "two": {"rejected": 0, "agent": None},
-    }
-    (tmp_path / "live.parquet.ledger.json").write_text(json.dumps({"sessions": sessions}))
+    agent = AgentLedger("edge", "one", captured=300, kernel_dropped=4, shed=3)
+    sessions = {"one": SessionLedger(rejected=2, agent=agent), "two": SessionLedger()}
+    ledger = DatasetLedger("live.parquet", sessions=sessions)
+    (tmp_path / "live.parquet.ledger.json").write_bytes(ledger.text())
+    counters = Counters(*recording.COUNTED)
+    of = outputs.Outputs(str(flows))
+    with outputs.recording(of, FlowSettings(), counters, joins=True) as made:
+        datasets.read([str(live)], made, threading.Event(), all_columns=False)
+        made.finish()
     labels, output = traffic.rules(tmp_path), tmp_path / "dataset"
-    done = run("prepare-dataset", live, "--labels", labels, "--output", output)
-    assert done.returncode == 0, done.stderr
-    [losses] = [each["losses"] for each in said(output)["inputs"]]
-    assert losses == {"shed": 3, "kernel_dropped": 4, "rejected": 2}
-    assert ("losses", "live.parquet") in findings(output, "warning")
+    for path in (live, flows):  # those of packets are those of their flows
+        done = run("prepare-dataset", path, "--labels", labels, "--output", output)
+        assert done.returncode == 0, done.stderr
+        [losses] = [each["losses"] for each in said(output)["inputs"]]
+        assert losses == {"rejected": 2, "shed": 3, "kernel_dropped": 4}
+        assert ("losses", path.name) in findings(output, "warning")
+    (tmp_path / "live.parquet.ledger.json").write_text("{}")
+    code, error = wrong(tmp_path, [live])
+    assert code == 1
+    assert "live.parquet.ledger.json: " in error
 
 
 def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
@@ -379,7 +393,63 @@ def test_flows_are_prepared_like_packets(tmp_path: Path) -> None:
         assert times.cast(pl.Int64)[7] == 7 * traffic.SECOND_NS + 5
         assert times.dtype == pl.Datetime("ns", "UTC")
         assert said(output)["kind"] == "flows"
+        fields = json.loads((output / "manifest.json").read_text())["recordSet"][1]["field"]
+        assert {each["name"]: each["dataType"] for each in fields}["packets"] == "sc:Integer"
+        repeated = [each["name"] for each in fields if each.get("repeated")]
+        assert repeated == lists
         assert said(output)["split"]["groups"] == 6
+
+
+def test_packets_of_no_session_are_taken_as_they_are(packets: Path, tmp_path: Path) -> None:
+    pl.read_parquet(packets).drop("session").write_parquet(tmp_path / "x.parquet")
+    done = run("prepare-dataset", tmp_path / "x.parquet", "--labels", traffic.rules(
+        tmp_path, "rules: [{name: a, label: benign, match: {between: {port: 80}}}]"),
+        "--output", tmp_path / "out", "--split-by", "connection")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert said(tmp_path / "out")["rows"]["written"] == 280
+
+
+def test_alerts_are_accounted_for(packets: Path, tmp_path: Path) -> None:
+    guess = {"ts": 1_700_000_100.0, "note": "SSH::Password_Guessing", "src": traffic.ATTACKER}
+    scan = {"ts": 1_700_000_100.0, "note": "Scan", "src": traffic.ATTACKER, "dst": traffic.SERVER}
+    notices = "".join(json.dumps(each) + "\n" for each in (guess, scan))
+    (tmp_path / "notice.log").write_text(notices)
+    (tmp_path / "eve.json").write_text('{"event_type": "stats"}\n')
+    labels = traffic.rules(
+        tmp_path,
+        """\
+alerts:
+  - {name: zeek, format: zeek-notice, file: notice.log, class: scan, within_seconds: 3600}
+  - {name: suricata, format: suricata-eve, file: eve.json}
+otherwise: {label: benign}
+""",
+    )
+    output = tmp_path / "out"
+    done = run("prepare-dataset", packets, "--labels", labels, "--output", output)
+    assert done.returncode == 0, done.stderr
+    assert said(output)["alerts"] == [
+        {
+            "name": name,
+            "file": file,
+            "sha256": hashlib.sha256((tmp_path / file).read_bytes()).hexdigest(),
+            "alerts": alerts,
+            "without_connection": others,
+        }
+        for name, file, alerts, others in (
+            ("zeek", "notice.log", 2, 1), ("suricata", "eve.json", 0, 0),
+        )
+    ]  # fmt: skip
+    assert [
+        line.split("  ")[-1]
+        for line in done.stdout.splitlines()
+        if line.split()[:2] in (["warning", "rules"], ["note", "rules"])
+    ] == [
+        "zeek: 1 of 2 alerts name no two hosts, and label nothing",
+        "suricata: no alerts in eve.json",
+        "coverage: rules and alerts decided 42.9% of rows, otherwise 57.1%",
+    ]
+    digest = hashlib.sha256(notices.encode()).hexdigest()
+    assert f"sha256 <code>{digest}</code>" in (output / "report.html").read_text()
 
 
 def wrong(

@@ -104,6 +104,11 @@ otherwise: {label: benign}
             "from must be before to",
         ),
         (HEAD + "    match: {where: 'tcp_flags ='}", "rules.yaml:5: rule 'one': tcp_flags =: "),
+        (
+            HEAD + "    match: {where: 'frame_len IN (SELECT 1)'}",
+            "rules.yaml:5: rule 'one': frame_len IN (SELECT 1): must be about one row, "
+            "without subqueries and comments: no SELECT",
+        ),
         (HEAD + "    name: two\n", "rules.yaml:5: 'name' is there twice"),
         (
             HEAD + "    match: {protocol: tcp}\n    overrides: [two]",
@@ -138,3 +143,23 @@ def test_scalars_are_texts_whatever_they_look_like(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         rules_file.load(tmp_path / "none.yaml")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "(select column_1 from read_csv('{}')) = 'x'",
+        "frame_len IN (SELECT/**/column_1 FROM/**/\"read_csv\"('{}'))",
+        "frame_len IN (FROM read_csv('{}'))",
+        "frame_len IN ( from\n read_csv('{}'))",
+        "frame_len IN (/**/FROM/**/read_csv('{}'))",
+        "frame_len IN (VALUES (1))",
+        "frame_len IN (WITH a AS (SELECT 1) SELECT 1)",
+    ],
+)
+def test_an_expression_reads_no_files(tmp_path: Path, text: str) -> None:
+    secret = tmp_path / "secret.csv"
+    secret.write_text("secret\n1\n")
+    with pytest.raises(ValueError, match="must be about one row") as caught:
+        rules_file._expression(text.format(secret))
+    assert "valid columns" not in str(caught.value)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from network_pipeline.errors import UsageError
 from network_pipeline.flows import outputs, recording
 from network_pipeline.flows.recording import FlowSettings
 from network_pipeline.labelled import tables
@@ -30,3 +33,20 @@ def test_flows_in_csv_are_those_in_parquet(tmp_path: Path) -> None:
     assert opened[0].schema.equals(opened[1].schema)
     assert opened[0].roles == opened[1].roles
     assert opened[0].roles["end_reason"] == "context"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "form", "error"),
+    [
+        ("x.csv", bytes(range(256)) * 20, "network-pipeline", "neither packets"),
+        ("x.csv", b"frame_number,a\x01\n1,2\n", "network-pipeline", "must be printable: 'a.x01'"),
+        ("x.parquet", b"PAR1", "antinex", "files of the original tool end in .csv"),
+    ],
+)
+def test_what_is_no_dataset_is_said(
+    tmp_path: Path, name: str, content: bytes, form: str, error: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=error):
+        tables.open_tables([str(path)], form)
