@@ -137,26 +137,26 @@ def texts_of(texts: Sequence[str], choice: _Numbers) -> pa.Array[Any]:
 
 def _addresses(flows: Flows, first: int) -> pa.Array[Any]:
     words = np.ascontiguousarray(flows.words[first : first + 2].T).astype(">u8")
-    out = Text(memory((len(flows) * MOST_ADDRESS_TEXT[16],), np.uint8).data)
+    texts = memory((len(flows) * MOST_ADDRESS_TEXT[16],), np.uint8)
     offsets = filled((len(flows) + 1,), np.int32, 0)
     versions = np.ascontiguousarray(flows.count("version"))
-    addresses(versions.data, words.view(np.uint8).reshape(-1).data, out, offsets.data)
-    return _text_array(offsets, out)
+    octets = words.view(np.uint8).reshape(-1)
+    addresses(versions.data, octets.data, Text(texts.data), offsets.data)
+    return _text_array(offsets, texts)
 
 
 def _community_ids(flows: Flows, community: CommunityIds) -> pa.Array[Any]:
     ends = np.stack(
         [flows.count(name) for name in ("version", "protocol", "kind", "src_port", "dst_port")]
     ).astype(np.int64)
-    out = Text(memory((len(flows) * COMMUNITY_BYTES,), np.uint8).data)
-    community.write(len(flows), np.ascontiguousarray(flows.words).data, ends.data, out)
+    out = memory((len(flows), COMMUNITY_BYTES), np.uint8)
+    community.write(len(flows), np.ascontiguousarray(flows.words).data, ends.data, out.data)
     offsets = np.arange(len(flows) + 1, dtype=np.int32) * COMMUNITY_BYTES
     return _text_array(offsets.astype(np.int32), out)
 
 
-def _text_array(offsets: _Numbers, text: Text) -> pa.Array[Any]:
-    data = bytes(text.data[: text.used])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+def _text_array(offsets: _Numbers, texts: _Numbers) -> pa.Array[Any]:
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(texts)]
     return pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers, 0)
 
 
@@ -212,8 +212,8 @@ def _statistics(
     count, least, largest, total = parts
     some, several = count > 0, count > 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = total / count
-        deviation = np.sqrt(squares / (count - 1))
+        mean = total / count if some.any() else total
+        deviation = np.sqrt(squares / (count - 1)) if several.any() else squares
     for what, values, present in (
         ("min", least, some),
         ("mean", mean, some),
@@ -292,10 +292,10 @@ def _first_packets(flows: Flows) -> _Columns:
     seen = _series(flows, "length_fwd", 0) + _series(flows, "length_bwd", 0)
     sizes = np.minimum(seen, FIRST_PACKETS).astype(np.int32)
     offsets = offsets_of(sizes)
-    is_there = np.arange(FIRST_PACKETS) < sizes[:, None]
-    first, last = COUNTS["lengths"], COUNTS["lengths"] + FIRST_PACKETS
-    lengths = flows.counts[first:last].T[is_there]
-    iats = flows.numbers[NUMBERS["iats"] : NUMBERS["iats"] + FIRST_PACKETS].T[is_there]
+    most = int(sizes.max())
+    is_there = np.arange(most) < sizes[:, None]
+    lengths = flows.counts[COUNTS["lengths"] :][:most].T[is_there]
+    iats = flows.numbers[NUMBERS["iats"] :][:most].T[is_there]
     return {
         "first_lengths": _lists(offsets, np.abs(lengths).astype(np.uint32), pa.uint32()),
         "first_directions": _lists(offsets, (lengths < 0).astype(np.uint8), pa.uint8()),
