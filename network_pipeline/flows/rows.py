@@ -14,7 +14,7 @@ from network_pipeline.decode.assembly import Assembly, filled, memory, offsets_o
 from network_pipeline.decode.gather import MOST_ADDRESS_TEXT
 from network_pipeline.decode.written import Text
 from network_pipeline.flows import fields
-from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, FLAGS, NUMBERS, SERIES
+from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, FLAGS, NUMBERS, SERIES, SIDE
 from network_pipeline.flows.schema import arrow_schema
 from network_pipeline.flows.texts import COMMUNITY_BYTES, CommunityIds, addresses
 
@@ -49,6 +49,10 @@ class Flows:
         """Return a field of ``COUNTS``, or one that is ``more`` behind it."""
         values: _Numbers = self.counts[COUNTS[name] + more]
         return values
+
+    def side(self, name: str, side: int, more: int = 0) -> _Numbers:
+        """Return a field of ``SIDE`` of a direction, or one that is ``more`` behind it."""
+        return self.count("sides", SIDE[""] * side + SIDE[name] + more)
 
     def array(
         self, name: str, values: _Numbers, present: NDArray[np.bool_] | None = None
@@ -181,10 +185,10 @@ def _plain(flows: Flows) -> _Columns:
             ("bytes", _series(flows, f"length_{suffix}", 3)),
             ("payload_bytes", _series(flows, f"payload_{suffix}", 3)),
             ("header_bytes", flows.number("header_bytes", side)),
-            ("payload_packets", flows.count("payload_packets", side)),
+            ("payload_packets", flows.side("payload_packets", side)),
         ):
             columns[f"{name}_{suffix}"] = flows.array(f"{name}_{suffix}", values)
-        least = flows.count("header_min", side)
+        least = flows.side("header_min", side)
         columns[f"header_min_{suffix}"] = flows.array(f"header_min_{suffix}", least, least >= 0)
     return columns
 
@@ -242,14 +246,14 @@ def _both(flows: Flows, name: str) -> tuple[list[_Numbers], _Numbers]:
 
 def _tcp(flows: Flows) -> _Columns:
     columns: _Columns = {}
-    has_window = [flows.count("window", side) >= 0 for side in (0, 1)]
+    has_window = [flows.side("window", side) >= 0 for side in (0, 1)]
     is_tcp = has_window[0] | has_window[1]
     for side, suffix in enumerate(_SIDES):
         for bit, flag in enumerate(FLAGS):
             name = f"tcp_{flag}_{suffix}"
-            columns[name] = flows.array(name, flows.count("flags", len(FLAGS) * side + bit), is_tcp)
+            columns[name] = flows.array(name, flows.side("flags", side, bit), is_tcp)
         for field in ("window", "mss", "wscale", "sack_ok", "timestamps"):
-            values = flows.count(field, side)
+            values = flows.side(field, side)
             columns[f"tcp_{field}_{suffix}"] = flows.array(
                 f"tcp_{field}_{suffix}", values, values >= 0
             )
