@@ -11,8 +11,8 @@ from network_pipeline.flows import schema
 #: The column that packets gain.
 FLOW_ID = "flow_id"
 
-#: Texts of flows that have a value many times; numbers are smaller and sooner written as they are.
-_REPEATED = frozenset(("source", "session", "src_ip", "dst_ip", "dns_qname"))
+#: Columns of flows that have a value many times; others are smaller and sooner written as they are.
+_REPEATED = frozenset(("source", "session"))
 _SEARCHED = (
     "session", "first_frame", "start_time", "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip

@@ -3,7 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from network_pipeline.decode.written cimport Text
 
-cdef int _NO_PORTS, _ONE_WAY, _ONE, _COLON, _EQUALS, _ROUNDS, _DIGITS
+cdef int _NO_PORTS, _ONE_WAY, _ONE, _COLON, _EQUALS, _DIGITS
 cdef uint32_t _WORD, _ADDED_1, _ADDED_2, _ADDED_3, _ADDED_4, _STOP
 cdef const uint8_t[::1] _BASE64
 cdef const uint32_t[::1] _BEGIN
@@ -34,10 +34,12 @@ cdef class CommunityIds:
     cdef int _put(self, uint64_t half) except -1 nogil
     cdef int _put_word(self, uint64_t word) except -1 nogil
     @cython.locals(
-        t=int, word=uint32_t, mix=uint32_t, a=uint32_t, b=uint32_t, c=uint32_t, d=uint32_t,
+        t=int, mix=uint32_t, a=uint32_t, b=uint32_t, c=uint32_t, d=uint32_t,
         e=uint32_t,
     )
     cdef int _hash(self) except -1 nogil
+    @cython.locals(word=uint32_t)
+    cdef uint32_t _word(self, int t) except? 0 nogil
     @cython.locals(place=int, word=int, pair=uint64_t)
     cdef int _write(self, uint8_t[:, ::1] out, int64_t flow) except -1 nogil
 

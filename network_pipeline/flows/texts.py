@@ -32,7 +32,6 @@ _ONE = ord("1")
 _COLON = ord(":")
 _EQUALS = ord("=")
 _BEGIN = np.array((0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0), np.uint32).data
-_ROUNDS = 80
 _ADDED_1, _ADDED_2, _ADDED_3, _ADDED_4 = 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6
 _STOP = 0x8000_0000  # the bit behind what is hashed
 _DIGITS = 27  # of base64
@@ -56,7 +55,7 @@ class CommunityIds:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self.halves = 0  # of words, that are in the block
-        self.schedule = np.zeros(_ROUNDS, np.uint32).data  # begins with the block
+        self.schedule = np.zeros(16, np.uint32).data  # the block, then words of the last rounds
         self.digest = np.zeros(6, np.uint32).data  # and zeros that fill up base64's last group
 
     def write(self, flows: int, words: memoryview, ends: memoryview, out: memoryview) -> int:
@@ -115,23 +114,22 @@ class CommunityIds:
         return self._put(word)
 
     def _hash(self) -> int:
-        """Hash the block (RFC 3174 section 6.1), a loop for each function of the rounds."""
-        for t in range(16, _ROUNDS):
-            word = self.schedule[t - 3] ^ self.schedule[t - 8]
-            word = word ^ self.schedule[t - 14] ^ self.schedule[t - 16]
-            self.schedule[t] = _rotated(word, 1)
+        """Hash the block (RFC 3174 section 6.2), a loop for each function of the rounds."""
         a, b, c, d, e = _BEGIN[0], _BEGIN[1], _BEGIN[2], _BEGIN[3], _BEGIN[4]
-        for t in range(20):
+        for t in range(16):
             mix = e + self.schedule[t] + _ADDED_1 + (d ^ b & (c ^ d))
             a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
+        for t in range(16, 20):
+            mix = e + self._word(t) + _ADDED_1 + (d ^ b & (c ^ d))
+            a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
         for t in range(20, 40):
-            mix = e + self.schedule[t] + _ADDED_2 + (b ^ c ^ d)
+            mix = e + self._word(t) + _ADDED_2 + (b ^ c ^ d)
             a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
         for t in range(40, 60):
-            mix = e + self.schedule[t] + _ADDED_3 + (b & c | d & (b | c))
+            mix = e + self._word(t) + _ADDED_3 + (b & c | d & (b | c))
             a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
         for t in range(60, 80):
-            mix = e + self.schedule[t] + _ADDED_4 + (b ^ c ^ d)
+            mix = e + self._word(t) + _ADDED_4 + (b ^ c ^ d)
             a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
         self.digest[0] = a + _BEGIN[0] & _WORD
         self.digest[1] = b + _BEGIN[1] & _WORD
@@ -139,6 +137,14 @@ class CommunityIds:
         self.digest[3] = d + _BEGIN[3] & _WORD
         self.digest[4] = e + _BEGIN[4] & _WORD
         return 0
+
+    def _word(self, t: int) -> int:
+        """Return a round's word, which takes the place of that of 16 rounds before."""
+        word = self.schedule[t + 13 & 15] ^ self.schedule[t + 8 & 15]
+        word = word ^ self.schedule[t + 2 & 15] ^ self.schedule[t & 15]
+        word = _rotated(word, 1)
+        self.schedule[t & 15] = word
+        return word
 
     def _write(self, out: memoryview, flow: int) -> int:
         out[flow, 0] = _ONE
