@@ -207,9 +207,7 @@ class ParquetExport(Export):
             compression="zstd",
             # Where dictionaries are written as they are, who reads the file gets texts.
             store_schema=not self.layout.steady,
-            use_dictionary=[
-                name for name in self._schema.names if name not in self.layout.varying
-            ],
+            use_dictionary=[name for name in self._schema.names if name not in self.layout.varying],
             write_statistics=list(self.layout.searched),
         )
 

@@ -2,11 +2,12 @@
 
 An open-addressing hash table (linear probing, a removal moves back what follows) holds the rows'
 numbers, each behind half of its hash, so that hardly any other flow is looked at; it uses as many
-of its places as the flows need, so that they stay in the processor's cache. Every session has two lists, of flows that are open and of those that TCP has closed, each
-with the flow that waits longest at its head; so what is to end is always found there. Memory is
-that of ``most`` flows, but the system gives it page by page when it is first written, and rows that
-became free are used first. What a flow of one packet does not have lies in matrices of its own,
-series, sides and lengths one behind the other, where it writes nothing.
+of its places as the flows need, so that they stay in the processor's cache. Every session has two
+lists, of flows that are open and of those that TCP has closed, each with the flow that waits
+longest at its head; so what is to end is always found there. Memory is that of ``most`` flows, but
+the system gives it page by page when it is first written, and rows that became free are used first.
+What a flow of one packet does not have lies in matrices of its own, series, sides and lengths one
+behind the other, where it writes nothing.
 
 Compiled, see :mod:`network_pipeline.interpreted`.
 """
