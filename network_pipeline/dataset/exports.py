@@ -207,7 +207,7 @@ class ParquetExport(Export):
             compression="zstd",
             # Where dictionaries are written as they are, who reads the file gets texts.
             store_schema=not self.layout.steady,
-            use_dictionary=[name for name in self._leaves() if name not in self.layout.varying],
+            use_dictionary=[name for name in self._schema.names if name not in self.layout.varying],
             write_statistics=list(self.layout.searched),
         )
 
@@ -224,13 +224,6 @@ class ParquetExport(Export):
 
     def _release(self) -> None:
         self._writer.is_open = False  # else it writes a footer when it is collected
-
-    def _leaves(self) -> list[str]:
-        """Return what Parquet calls the columns: a list's values have a path."""
-        return [
-            f"{field.name}.list.element" if pa.types.is_list(field.type) else field.name
-            for field in self.layout.schema
-        ]
 
     def _write_groups(self, least_rows: int) -> None:
         if not self._waiting:

@@ -3,7 +3,8 @@
 Windows slide: the last 10 s and the last 60 s of a session's clock before each flow that begins,
 that flow included. Every beginning is an event; it counts in three entries, of the source, of the
 source and the port, of the source and the destination, until it leaves a window at its end. Where
-the count of a pair goes from nothing to one the source has a port or a host more. Entries are
+the count of a pair goes from nothing to one the source has a port or a host more. The only event of
+a source has one port and one host: its pairs get entries when the next one begins. Entries are
 known by 64 mixed bits of what they stand for. If more flows begin within a minute than there is
 room for, the oldest leave early.
 
@@ -33,6 +34,8 @@ _LONG = 1
 _PORT_KIND = 1
 _HOST_KIND = 2
 _NEXT = 6
+_ONLY = 7
+_LATER = -2  # an entry that is yet to be made
 
 
 class Fanout:
@@ -40,7 +43,8 @@ class Fanout:
 
     ``buckets`` hold the number of their first entry and one, so that memory as the system gives it
     is a table of none. An entry's ``counts`` are its flows in the short and the long window, then
-    for a source the ports in both and the hosts in both, and the next entry of its bucket.
+    for a source the ports in both and the hosts in both, the next entry of its bucket, and the
+    source's event if that is its only one so far. ``pairs`` are what an event's pairs are known by.
     """
 
     def __init__(self, most: int) -> None:
@@ -54,6 +58,7 @@ class Fanout:
         self.most = most
         self.clocks = np.empty(most, np.int64).data
         self.entries = np.empty((most, 3), np.int32).data
+        self.pairs = np.empty((most, 2), np.uint64).data
         self.behind = np.empty(most, np.int32).data
         self.free_event = _NONE
         self.used_events = 0
@@ -69,18 +74,38 @@ class Fanout:
         # Shifted, so that no session with one version is another with the other.
         source = mixed(mixed(mixed(session << 3, key.version), key.src_high), key.src_low)
         host = mixed(mixed(source ^ _HOST_KIND, key.dst_high), key.dst_low)
+        port = mixed(source ^ _PORT_KIND, key.protocol << 16 | key.dst_port)
+        entry = self._entry(source)
         self.clocks[event] = clock
-        self.entries[event, 0] = self._entry(source)
-        self.entries[event, 1] = _NONE
-        if key.kind == _PORTS:
-            port = mixed(source ^ _PORT_KIND, key.protocol << 16 | key.dst_port)
-            self.entries[event, 1] = self._entry(port)
-        self.entries[event, 2] = self._entry(host)
+        self.pairs[event, 0] = port
+        self.pairs[event, 1] = host
+        self.entries[event, 0] = entry
+        self.entries[event, 1] = _LATER if key.kind == _PORTS else _NONE
+        self.entries[event, 2] = _LATER
+        if self.counts[entry, _LONG] == 0:
+            self.counts[entry, _ONLY] = event
+        else:
+            if self.counts[entry, _ONLY] >= 0:
+                self._make_pairs(self.counts[entry, _ONLY], 1)
+                self.counts[entry, _ONLY] = _NONE
+            self._make_pairs(event, 0)
         for window in range(2):
             self._enter(event, window)
         self._append(event, session)
         for field in range(6):
             store.counts[row, _FANOUT + field] = self.counts[self.entries[event, 0], field]
+        return 0
+
+    def _make_pairs(self, event: int, is_counted: int) -> int:
+        """Find the entries of an event's pairs; one that is counted is the source's only one."""
+        source = self.entries[event, 0]
+        for kind in range(1, 3):
+            if self.entries[event, kind] == _LATER:
+                entry = self._entry(self.pairs[event, kind - 1])
+                self.entries[event, kind] = entry
+                for window in range(2):
+                    if is_counted:
+                        self.counts[entry, window] = self.counts[source, window]
         return 0
 
     # -- events ----------------------------------------------------------------------------------
@@ -146,6 +171,8 @@ class Fanout:
                 self.counts[entry, window] += 1
                 if self.counts[entry, window] == 1:
                     self.counts[source, 2 * kind + window] += 1
+            elif entry == _LATER:
+                self.counts[source, 2 * kind + window] += 1
         return 0
 
     def _leave(self, event: int, window: int) -> int:
@@ -158,6 +185,8 @@ class Fanout:
                     self.counts[source, 2 * kind + window] -= 1
                     if window == _LONG:
                         self._free(entry)
+            elif entry == _LATER:
+                self.counts[source, 2 * kind + window] -= 1
         self.counts[source, window] -= 1
         if window == _LONG and self.counts[source, window] == 0:
             self._free(source)

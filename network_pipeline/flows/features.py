@@ -16,6 +16,7 @@ from network_pipeline.flows.fields import (
     NUMBERS,
     READ_NUMBERS,
     SERIES,
+    SIDE,
     WORDS,
 )
 from network_pipeline.flows.keys import Key
@@ -34,7 +35,7 @@ from network_pipeline.flows.store import Store
 )  # fmt: skip
 
 _NUMBERS = NUMBERS["iats"]
-_COUNTS = COUNTS[""]
+_COUNTS = COUNTS["sides"]
 
 (
     _FIRST_FRAME, _START, _END, _LAST, _LAST_OF, _OPENED, _ACTIVE_SINCE, _FIN_END, _HEADER_BYTES,
@@ -48,21 +49,27 @@ _COUNTS = COUNTS[""]
 (
     _SESSION, _VERSION, _PROTOCOL, _SRC_PORT, _DST_PORT, _KIND, _VLAN, _VLAN2, _ICMP_TYPE,
     _ICMP_CODE, _IS_LOW_FIRST, _PART, _IS_CLOSED, _ACKED, _OUT_OF_ORDER, _FRAGMENTS, _DUPLICATES,
-    _SUBFLOWS, _FLAGS, _WINDOW, _MSS, _WSCALE, _SACK_OK, _TIMESTAMPS, _HEADER_MIN,
-    _PAYLOAD_PACKETS, _DNS_QUERIES, _DNS_RESPONSES, _DNS_QTYPE_SEEN, _DNS_RCODE_SEEN, _LENGTHS,
+    _SUBFLOWS, _DNS_QUERIES, _DNS_RESPONSES, _DNS_QTYPE_SEEN, _DNS_RCODE_SEEN,
 ) = map(
     COUNTS.__getitem__,
     (
         "session", "version", "protocol", "src_port", "dst_port", "kind", "vlan", "vlan2",
         "icmp_type", "icmp_code", "is_low_first", "part", "is_closed", "acked", "out_of_order",
-        "fragments", "duplicates", "subflows", "flags", "window", "mss", "wscale", "sack_ok",
-        "timestamps", "header_min", "payload_packets", "dns_queries", "dns_responses",
-        "dns_qtype", "dns_rcode", "lengths",
+        "fragments", "duplicates", "subflows", "dns_queries", "dns_responses", "dns_qtype",
+        "dns_rcode",
+    ),
+)  # fmt: skip
+(
+    _FLAGS, _PAYLOAD_PACKETS, _HEADER_MIN, _WINDOW, _MSS, _WSCALE, _SACK_OK, _TIMESTAMPS,
+) = map(
+    SIDE.__getitem__,
+    (
+        "flags", "payload_packets", "header_min", "window", "mss", "wscale", "sack_ok",
+        "timestamps",
     ),
 )  # fmt: skip
 _FANOUT = COUNTS["fanout"]
-_FIRST_FACT = COUNTS["window"]
-_LAST_FACT = COUNTS["payload_packets"]
+_SIDE = SIDE[""]
 _SERIES = len(SERIES)
 _LENGTH, _LENGTH_BWD, _PAYLOAD, _PAYLOAD_BWD, _IAT, _IAT_FWD, _IAT_BWD, _ACTIVE, _IDLE = range(
     _SERIES
@@ -109,8 +116,6 @@ def begin_part(store: Store, row: int, packets: Packets, clock: int) -> int:
     store.counts[row, _PART] += 1
     for field in range(_IS_CLOSED, _COUNTS):
         store.counts[row, field] = 0
-    for field in range(_FIRST_FACT, _LAST_FACT):
-        store.counts[row, field] = -1
     store.counts[row, _DNS_QTYPE_SEEN] = -1
     store.counts[row, _DNS_RCODE_SEEN] = -1
     store.counts[row, _SUBFLOWS] = 1
@@ -145,21 +150,29 @@ def is_duplicate(store: Store, row: int, packets: Packets, direction: int) -> in
 
 def add(store: Store, row: int, packets: Packets, direction: int, pause: int) -> int:
     """Add a packet to its flow; after more than ``pause`` ns the flow was idle until then."""
+    if store.series[_LENGTH + direction, row, 0] == 0:
+        for field in range(_SIDE):
+            store.sides[direction, row, field] = absent(field)
     seen = _add_times(store, row, packets.time, direction, pause)
     if seen < _FIRST_PACKETS:
-        store.counts[row, _LENGTHS + seen] = -packets.length if direction else packets.length
+        store.lengths[seen, row] = -packets.length if direction else packets.length
     _add_to_series(store, row, _LENGTH + direction, packets.length)
     _add_to_series(store, row, _PAYLOAD + direction, packets.payload_len)
     if packets.payload_len > 0:
-        store.counts[row, _PAYLOAD_PACKETS + direction] += 1
+        store.sides[direction, row, _PAYLOAD_PACKETS] += 1
     store.numbers[row, _HEADER_BYTES + direction] += packets.header
-    least = store.counts[row, _HEADER_MIN + direction]
+    least = store.sides[direction, row, _HEADER_MIN]
     if least < 0 or packets.header < least:
-        store.counts[row, _HEADER_MIN + direction] = packets.header
+        store.sides[direction, row, _HEADER_MIN] = packets.header
     if packets.fragment > 0 or packets.more > 0:
         store.counts[row, _FRAGMENTS] += 1
     store.words[row, _LAST_SEEN + direction] = packets.trace()
     return 0
+
+
+def absent(field: int) -> int:
+    """Return what a field of ``SIDE`` is of a direction that has no packet."""
+    return 0 if field < _HEADER_MIN else -1
 
 
 def _add_times(store: Store, row: int, time: int, direction: int, pause: int) -> int:
@@ -227,16 +240,15 @@ def begins_connection(packets: Packets) -> int:
 def add_tcp(store: Store, row: int, packets: Packets, direction: int) -> int:
     """Add what TCP says, and close the flow at its end: RST, or FIN both ways, acknowledged."""
     flags = packets.number(_TCP_FLAGS)
-    first = _FLAGS + _FLAG_COUNT * direction
-    if store.counts[row, _WINDOW + direction] < 0:
-        store.counts[row, _WINDOW + direction] = packets.number(_TCP_WINDOW)
-    if flags & _SYN and store.counts[row, first + 1] == 0:
-        store.counts[row, _MSS + direction] = packets.number(_TCP_MSS)
-        store.counts[row, _WSCALE + direction] = packets.number(_TCP_WSCALE)
-        store.counts[row, _SACK_OK + direction] = 1 if packets.number(_TCP_SACKOK) > 0 else 0
-        store.counts[row, _TIMESTAMPS + direction] = 1 if packets.number(_TCP_TSVAL) >= 0 else 0
+    if store.sides[direction, row, _WINDOW] < 0:
+        store.sides[direction, row, _WINDOW] = packets.number(_TCP_WINDOW)
+    if flags & _SYN and store.sides[direction, row, _FLAGS + 1] == 0:
+        store.sides[direction, row, _MSS] = packets.number(_TCP_MSS)
+        store.sides[direction, row, _WSCALE] = packets.number(_TCP_WSCALE)
+        store.sides[direction, row, _SACK_OK] = 1 if packets.number(_TCP_SACKOK) > 0 else 0
+        store.sides[direction, row, _TIMESTAMPS] = 1 if packets.number(_TCP_TSVAL) >= 0 else 0
     for bit in range(_FLAG_COUNT):
-        store.counts[row, first + bit] += flags >> bit & 1
+        store.sides[direction, row, _FLAGS + bit] += flags >> bit & 1
     _follow_end(store, row, packets, direction, flags)
     return 0
 

@@ -2,10 +2,11 @@
 
 A store has matrices with a row for each flow: ``WORDS`` (uint64) are what it is found by,
 ``NUMBERS`` (int64) times in nanoseconds and sums, of which ``iats`` and ``series`` lie apart, and
-``COUNTS`` (int32) all that is small; sums of squared deviations (float64) are of ``SERIES``. Names
-that end in ``*2`` are two fields, of the direction of the flow's first packet and of the other one;
-``*18`` and so on likewise. In ``COUNTS`` -1 is a fact that was not seen; what stands before
-``is_closed`` there is of the whole flow, the rest of the part of it that goes on.
+``COUNTS`` (int32) all that is small, of which ``sides`` and ``lengths`` lie apart; sums of squared
+deviations (float64) are of ``SERIES``. Names that end in ``*2`` are two fields, of the direction of
+the flow's first packet and of the other one; ``sides`` are all fields of ``SIDE`` for each of them.
+In ``COUNTS`` and ``SIDE`` -1 is a fact that was not seen; what stands before ``is_closed`` there is
+of the whole flow, the rest of the part of it that goes on.
 """
 
 from __future__ import annotations
@@ -56,16 +57,21 @@ NUMBERS: Final = _places(
     )
 )  # fmt: skip
 
+SIDE: Final = _places(
+    (
+        f"flags*{len(FLAGS)}", "payload_packets",
+        "header_min", "window", "mss", "wscale", "sack_ok", "timestamps",
+    )
+)  # fmt: skip
+
 COUNTS: Final = _places(
     (
         "session", "version", "protocol", "src_port", "dst_port", "kind", "vlan", "vlan2",
         "icmp_type", "icmp_code", "is_low_first", "part", "fanout*6",
         "is_closed", "acked", "reason", "out_of_order", "fragments", "icmp_errors",
         "duplicates", "subflows",
-        f"flags*{2 * len(FLAGS)}", "window*2", "mss*2", "wscale*2", "sack_ok*2", "timestamps*2",
-        "header_min*2", "payload_packets*2",
         "dns_queries", "dns_responses", "dns_qtype", "dns_rcode",
-        f"lengths*{FIRST_PACKETS}",
+        f"sides*{2 * SIDE['']}", f"lengths*{FIRST_PACKETS}",
     )
 )  # fmt: skip
 

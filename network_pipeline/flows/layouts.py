@@ -11,8 +11,8 @@ from network_pipeline.flows import schema
 #: The column that packets gain.
 FLOW_ID = "flow_id"
 
-#: Columns of flows that hardly ever have a value twice.
-_VARYING = frozenset(("flow_id", "community_id", "first_frame", "start_time", "end_time"))
+#: Columns of flows that have a value many times; others are smaller and sooner written as they are.
+_REPEATED = frozenset(("source", "session"))
 _SEARCHED = (
     "session", "first_frame", "start_time", "src_ip", "dst_ip", "src_port", "dst_port",
 )  # fmt: skip
@@ -21,7 +21,8 @@ _SEARCHED = (
 def flows() -> Layout:
     """Return the layout of flows."""
     types = {column.name: column.type for column in schema.FLOW_COLUMNS}
-    return Layout(schema.arrow_schema(), types, _VARYING, _SEARCHED)
+    varying = frozenset(types) - _REPEATED
+    return Layout(schema.arrow_schema(), types, varying, _SEARCHED)
 
 
 def packets_with_flow() -> Layout:

@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 from network_pipeline.flows.fanout cimport Fanout
 from network_pipeline.flows.features cimport (
+    absent,
     add,
     add_dns,
     add_tcp,
@@ -19,6 +20,7 @@ from network_pipeline.flows.store cimport Store
 
 cdef int _DNS_QR, _FIRST_FRAME, _OPENED, _NAME, _IS_LOW_FIRST, _IS_CLOSED, _REASON
 cdef int _ICMP_ERRORS, _COUNTS, _IATS, _SERIES, _SERIES_COUNT, _FIRST_PACKETS, _ADDRESS_WORDS
+cdef int _LENGTHS, _SIDE, _IAT
 cdef int _BY_IDLE, _BY_ACTIVE, _BY_END, _BY_FORCE, _BY_NO_ROOM, _NO_IP, _NO_TIME, _NONE, _ROOM
 cdef int _MOST_AT_ONCE
 
@@ -57,13 +59,16 @@ cdef class Meter:
     @cython.locals(row=int64_t)
     cdef int _end_waiting(self, int64_t number, int64_t since, int reason) except -1 nogil
     cdef int _end(self, int64_t row, int reason) except -1 nogil
-    @cython.locals(at=int64_t, low=int, field=int)
+    @cython.locals(at=int64_t, low=int, field=int, side=int)
     cdef int _give(self, int64_t row, int reason) except -1 nogil
+    @cython.locals(place=int, field=int, is_seen=int64_t, value=int)
+    cdef int _give_side(self, int64_t row, int side) except -1 nogil
     @cython.locals(
-        at=int64_t, seen=int64_t, gap=int64_t, count=int64_t, value=int64_t, squares=double,
-        place=int, series=int, part=int,
+        at=int64_t, count=int64_t, value=int64_t, squares=double, series=int, part=int
     )
     cdef int _give_series(self, int64_t row) except -1 nogil
+    @cython.locals(seen=int64_t, place=int)
+    cdef int _give_first_packets(self, int64_t row) except -1 nogil
     @cython.locals(
         row=int64_t, direction=int, place=int64_t, clock=int64_t, is_forward=cython.bint
     )

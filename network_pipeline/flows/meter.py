@@ -18,6 +18,7 @@ import numpy as np
 from network_pipeline.flows import fields
 from network_pipeline.flows.fanout import Fanout
 from network_pipeline.flows.features import (
+    absent,
     add,
     add_dns,
     add_tcp,
@@ -33,6 +34,7 @@ from network_pipeline.flows.fields import (
     NUMBERS,
     READ_NUMBERS,
     SERIES,
+    SIDE,
 )
 from network_pipeline.flows.fragments import Fragments
 from network_pipeline.flows.keys import Key
@@ -54,8 +56,11 @@ _REASON = COUNTS["reason"]
 _ICMP_ERRORS = COUNTS["icmp_errors"]
 _IATS = NUMBERS["iats"]
 _SERIES = NUMBERS["series"]
-_COUNTS = COUNTS[""]
+_COUNTS = COUNTS["sides"]
+_LENGTHS = COUNTS["lengths"]
+_SIDE = SIDE[""]
 _SERIES_COUNT = len(SERIES)
+_IAT = SERIES.index("iat")
 _FIRST_PACKETS = FIRST_PACKETS
 _ADDRESS_WORDS = 4
 
@@ -108,7 +113,7 @@ class Meter:
         self.ended = 0
         self.ended_words = np.empty((_ADDRESS_WORDS, _ROOM), np.uint64).data
         self.ended_numbers = np.empty((NUMBERS[""], _ROOM), np.int64).data
-        self.ended_counts = np.empty((_COUNTS, _ROOM), np.int32).data
+        self.ended_counts = np.empty((COUNTS[""], _ROOM), np.int32).data
         self.ended_squares: Any = np.empty((_SERIES_COUNT, _ROOM), np.float64).data
         self.named = 0
         self.without_flow = np.zeros(len(fields.WITHOUT_FLOW), np.int64).data
@@ -207,24 +212,45 @@ class Meter:
             self.ended_numbers[field, at] = self.store.numbers[row, field]
         for field in range(_COUNTS):
             self.ended_counts[field, at] = self.store.counts[row, field]
+        for side in range(2):
+            self._give_side(row, side)
         self._give_series(row)
+        self._give_first_packets(row)
         self.ended = at + 1
         return 0
 
+    def _give_side(self, row: int, side: int) -> int:
+        """Copy what is known of a direction, if it has a packet."""
+        place = _COUNTS + _SIDE * side
+        is_seen = self.store.series[side, row, 0]
+        for field in range(_SIDE):
+            value = self.store.sides[side, row, field] if is_seen else absent(field)
+            self.ended_counts[place + field, self.ended] = value
+        return 0
+
     def _give_series(self, row: int) -> int:
-        """Copy series and inter-arrivals; what was not written is 0."""
+        """Copy series; what was not written is 0 of lengths and payloads, of others anything."""
         at = self.ended
-        seen = self.store.series[0, row, 0] + self.store.series[1, row, 0]
-        for place in range(_FIRST_PACKETS):
-            gap = self.store.iats[row, place] if 0 < place < seen else 0
-            self.ended_numbers[_IATS + place, at] = gap
         for series in range(_SERIES_COUNT):
             count = self.store.series[series, row, 0]
-            for part in range(4):
+            self.ended_numbers[_SERIES + 4 * series, at] = count
+            if count == 0 and series >= _IAT:
+                continue
+            for part in range(1, 4):
                 value = self.store.series[series, row, part] if count > 0 else 0
                 self.ended_numbers[_SERIES + 4 * series + part, at] = value
             squares = self.store.squares[series, row] if count > 1 else 0.0
             self.ended_squares[series, at] = squares
+        return 0
+
+    def _give_first_packets(self, row: int) -> int:
+        """Copy lengths and inter-arrivals of the packets that there are; the first one has none."""
+        seen = min(self.store.series[0, row, 0] + self.store.series[1, row, 0], _FIRST_PACKETS)
+        self.ended_numbers[_IATS, self.ended] = 0
+        for place in range(seen):
+            self.ended_counts[_LENGTHS + place, self.ended] = self.store.lengths[place, row]
+            if place > 0:
+                self.ended_numbers[_IATS + place, self.ended] = self.store.iats[row, place]
         return 0
 
     def _add(self, packets: Packets, before: int, named: memoryview) -> int:

@@ -176,10 +176,11 @@ class Recording:
             np.asarray(meter.ended_counts)[:, :ended],
             np.asarray(meter.ended_squares)[:, :ended],
         )
+        named = flows.number("name")
+        rows = np.flatnonzero(named)
         names = {
             row: self._names.pop(name)
-            for row, name in enumerate(flows.number("name").tolist())
-            if name
+            for row, name in zip(rows.tolist(), named[rows].tolist(), strict=True)
         }
         self._flows.append(rows_of(flows, self._sessions, names, self._community))
         self._counters.add("flows", ended)

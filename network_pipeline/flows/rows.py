@@ -14,7 +14,7 @@ from network_pipeline.decode.assembly import Assembly, filled, memory, offsets_o
 from network_pipeline.decode.gather import MOST_ADDRESS_TEXT
 from network_pipeline.decode.written import Text
 from network_pipeline.flows import fields
-from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, FLAGS, NUMBERS, SERIES
+from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, FLAGS, NUMBERS, SERIES, SIDE
 from network_pipeline.flows.schema import arrow_schema
 from network_pipeline.flows.texts import COMMUNITY_BYTES, CommunityIds, addresses
 
@@ -49,6 +49,10 @@ class Flows:
         """Return a field of ``COUNTS``, or one that is ``more`` behind it."""
         values: _Numbers = self.counts[COUNTS[name] + more]
         return values
+
+    def side(self, name: str, side: int, more: int = 0) -> _Numbers:
+        """Return a field of ``SIDE`` of a direction, or one that is ``more`` behind it."""
+        return self.count("sides", SIDE[""] * side + SIDE[name] + more)
 
     def array(
         self, name: str, values: _Numbers, present: NDArray[np.bool_] | None = None
@@ -137,26 +141,26 @@ def texts_of(texts: Sequence[str], choice: _Numbers) -> pa.Array[Any]:
 
 def _addresses(flows: Flows, first: int) -> pa.Array[Any]:
     words = np.ascontiguousarray(flows.words[first : first + 2].T).astype(">u8")
-    out = Text(memory((len(flows) * MOST_ADDRESS_TEXT[16],), np.uint8).data)
+    texts = memory((len(flows) * MOST_ADDRESS_TEXT[16],), np.uint8)
     offsets = filled((len(flows) + 1,), np.int32, 0)
     versions = np.ascontiguousarray(flows.count("version"))
-    addresses(versions.data, words.view(np.uint8).reshape(-1).data, out, offsets.data)
-    return _text_array(offsets, out)
+    octets = words.view(np.uint8).reshape(-1)
+    addresses(versions.data, octets.data, Text(texts.data), offsets.data)
+    return _text_array(offsets, texts)
 
 
 def _community_ids(flows: Flows, community: CommunityIds) -> pa.Array[Any]:
     ends = np.stack(
         [flows.count(name) for name in ("version", "protocol", "kind", "src_port", "dst_port")]
     ).astype(np.int64)
-    out = Text(memory((len(flows) * COMMUNITY_BYTES,), np.uint8).data)
-    community.write(len(flows), np.ascontiguousarray(flows.words).data, ends.data, out)
+    out = memory((len(flows), COMMUNITY_BYTES), np.uint8)
+    community.write(len(flows), np.ascontiguousarray(flows.words).data, ends.data, out.data)
     offsets = np.arange(len(flows) + 1, dtype=np.int32) * COMMUNITY_BYTES
     return _text_array(offsets.astype(np.int32), out)
 
 
-def _text_array(offsets: _Numbers, text: Text) -> pa.Array[Any]:
-    data = bytes(text.data[: text.used])
-    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(data)]
+def _text_array(offsets: _Numbers, texts: _Numbers) -> pa.Array[Any]:
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(texts)]
     return pa.Array.from_buffers(pa.string(), len(offsets) - 1, buffers, 0)
 
 
@@ -181,10 +185,10 @@ def _plain(flows: Flows) -> _Columns:
             ("bytes", _series(flows, f"length_{suffix}", 3)),
             ("payload_bytes", _series(flows, f"payload_{suffix}", 3)),
             ("header_bytes", flows.number("header_bytes", side)),
-            ("payload_packets", flows.count("payload_packets", side)),
+            ("payload_packets", flows.side("payload_packets", side)),
         ):
             columns[f"{name}_{suffix}"] = flows.array(f"{name}_{suffix}", values)
-        least = flows.count("header_min", side)
+        least = flows.side("header_min", side)
         columns[f"header_min_{suffix}"] = flows.array(f"header_min_{suffix}", least, least >= 0)
     return columns
 
@@ -212,8 +216,8 @@ def _statistics(
     count, least, largest, total = parts
     some, several = count > 0, count > 1
     with np.errstate(divide="ignore", invalid="ignore"):
-        mean = total / count
-        deviation = np.sqrt(squares / (count - 1))
+        mean = total / count if some.any() else total
+        deviation = np.sqrt(squares / (count - 1)) if several.any() else squares
     for what, values, present in (
         ("min", least, some),
         ("mean", mean, some),
@@ -242,14 +246,14 @@ def _both(flows: Flows, name: str) -> tuple[list[_Numbers], _Numbers]:
 
 def _tcp(flows: Flows) -> _Columns:
     columns: _Columns = {}
-    has_window = [flows.count("window", side) >= 0 for side in (0, 1)]
+    has_window = [flows.side("window", side) >= 0 for side in (0, 1)]
     is_tcp = has_window[0] | has_window[1]
     for side, suffix in enumerate(_SIDES):
         for bit, flag in enumerate(FLAGS):
             name = f"tcp_{flag}_{suffix}"
-            columns[name] = flows.array(name, flows.count("flags", len(FLAGS) * side + bit), is_tcp)
+            columns[name] = flows.array(name, flows.side("flags", side, bit), is_tcp)
         for field in ("window", "mss", "wscale", "sack_ok", "timestamps"):
-            values = flows.count(field, side)
+            values = flows.side(field, side)
             columns[f"tcp_{field}_{suffix}"] = flows.array(
                 f"tcp_{field}_{suffix}", values, values >= 0
             )
@@ -292,10 +296,10 @@ def _first_packets(flows: Flows) -> _Columns:
     seen = _series(flows, "length_fwd", 0) + _series(flows, "length_bwd", 0)
     sizes = np.minimum(seen, FIRST_PACKETS).astype(np.int32)
     offsets = offsets_of(sizes)
-    is_there = np.arange(FIRST_PACKETS) < sizes[:, None]
-    first, last = COUNTS["lengths"], COUNTS["lengths"] + FIRST_PACKETS
-    lengths = flows.counts[first:last].T[is_there]
-    iats = flows.numbers[NUMBERS["iats"] : NUMBERS["iats"] + FIRST_PACKETS].T[is_there]
+    most = int(sizes.max())
+    is_there = np.arange(most) < sizes[:, None]
+    lengths = flows.counts[COUNTS["lengths"] :][:most].T[is_there]
+    iats = flows.numbers[NUMBERS["iats"] :][:most].T[is_there]
     return {
         "first_lengths": _lists(offsets, np.abs(lengths).astype(np.uint32), pa.uint32()),
         "first_directions": _lists(offsets, (lengths < 0).astype(np.uint8), pa.uint8()),

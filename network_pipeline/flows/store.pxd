@@ -1,33 +1,37 @@
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t, uint64_t
 
 from network_pipeline.flows.keys cimport Key
 
 cdef int _NONE, _LEAST_PLACES
+cdef uint64_t _ROW
 
 @cython.final
 cdef class Store:
     cdef readonly int64_t most
     cdef uint64_t mask
     cdef uint64_t live
-    cdef int32_t[::1] index, before, behind, lists, heads, tails
-    cdef uint64_t[::1] hashes
+    cdef uint64_t[::1] index
+    cdef uint32_t[::1] tags
+    cdef int32_t[::1] before, behind, lists, heads, tails
     cdef uint64_t[:, ::1] words
     cdef int64_t[:, ::1] numbers
     cdef int32_t[:, ::1] counts
+    cdef int32_t[:, :, ::1] sides
+    cdef int32_t[:, ::1] lengths
     cdef int64_t[:, ::1] iats
     cdef int64_t[:, :, ::1] series
     cdef double[:, ::1] squares
     cdef int64_t[::1] touched
     cdef int64_t free, used
 
-    @cython.locals(at=uint64_t, row=int64_t)
+    @cython.locals(at=uint64_t, tag=uint64_t, row=int64_t)
     cdef int64_t find(self, Key key) except -2 nogil
     cdef int _is(self, int64_t row, Key key) except -1 nogil
     cdef int has_room(self) except -1 nogil
     @cython.locals(row=int64_t)
     cdef int64_t add(self, Key key) except -1 nogil
-    @cython.locals(at=uint64_t)
+    @cython.locals(at=uint64_t, tag=uint64_t)
     cdef int _place(self, int64_t row) except -1 nogil
     @cython.locals(at=uint64_t, row=int64_t)
     cdef int _widen(self) except -1 nogil

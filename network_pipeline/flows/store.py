@@ -1,12 +1,13 @@
 """The flows that go on: rows of matrices, found by their keys, in the order of their last packets.
 
 An open-addressing hash table (linear probing, a removal moves back what follows) holds the rows'
-numbers; it uses as many of its places as the flows need, so that they stay in the processor's
-cache. Every session has two lists, of flows that are open and of those that TCP has closed, each
-with the flow that waits longest at its head; so what is to end is always found there. Memory is
-that of ``most`` flows, but the system gives it page by page when it is first written, and rows that
-became free are used first. A flow of one packet has few series and no inter-arrivals: these lie in
-matrices of their own, the series one behind the other, where it writes nothing.
+numbers, each behind half of its hash, so that hardly any other flow is looked at; it uses as many
+of its places as the flows need, so that they stay in the processor's cache. Every session has two
+lists, of flows that are open and of those that TCP has closed, each with the flow that waits
+longest at its head; so what is to end is always found there. Memory is that of ``most`` flows, but
+the system gives it page by page when it is first written, and rows that became free are used first.
+What a flow of one packet does not have lies in matrices of its own, series, sides and lengths one
+behind the other, where it writes nothing.
 
 Compiled, see :mod:`network_pipeline.interpreted`.
 """
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, NUMBERS, SERIES, WORDS
+from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, NUMBERS, SERIES, SIDE, WORDS
 from network_pipeline.flows.keys import Key
 
 #: Sessions that one store can have.
@@ -25,6 +26,7 @@ MOST_SESSIONS = 65_536
 
 _NONE = -1
 _LEAST_PLACES = 1 << 12
+_ROW = 0xFFFF_FFFF
 
 
 class Store:
@@ -35,11 +37,13 @@ class Store:
         self.most = most
         self.live = 0
         self.mask = min(size, _LEAST_PLACES) - 1
-        self.index = np.zeros(size, np.int32).data
-        self.hashes = np.empty(most, np.uint64).data
+        self.index = np.zeros(size, np.uint64).data
+        self.tags = np.empty(most, np.uint32).data
         self.words = np.empty((most, WORDS[""]), np.uint64).data
         self.numbers = np.empty((most, NUMBERS["iats"]), np.int64).data
-        self.counts = np.empty((most, COUNTS[""]), np.int32).data
+        self.counts = np.empty((most, COUNTS["sides"]), np.int32).data
+        self.sides = np.empty((2, most, SIDE[""]), np.int32).data
+        self.lengths = np.empty((FIRST_PACKETS, most), np.int32).data
         self.iats = np.empty((most, FIRST_PACKETS), np.int64).data
         self.series = np.zeros((len(SERIES), most, 4), np.int64).data
         self.squares: Any = np.empty((len(SERIES), most), np.float64).data
@@ -54,11 +58,13 @@ class Store:
 
     def find(self, key: Key) -> int:
         """Return the row of a key, -1 where there is none."""
-        at = key.hash & self.mask
+        tag = key.hash >> 32
+        at = tag & self.mask
         while self.index[at] != 0:
-            row = self.index[at] - 1
-            if self._is(row, key):
-                return row
+            if self.index[at] >> 32 == tag:
+                row = (self.index[at] & _ROW) - 1
+                if self._is(row, key):
+                    return row
             at = at + 1 & self.mask
         return _NONE
 
@@ -87,7 +93,7 @@ class Store:
         self.words[row, 3] = key.high_low
         self.words[row, 4] = key.ends
         self.words[row, 5] = key.place
-        self.hashes[row] = key.hash
+        self.tags[row] = key.hash >> 32
         self.lists[row] = _NONE
         self.live += 1
         if 2 * self.live > self.mask and self.mask + 1 < len(self.index):
@@ -96,10 +102,11 @@ class Store:
         return row
 
     def _place(self, row: int) -> int:
-        at = self.hashes[row] & self.mask
+        tag = self.tags[row]
+        at = tag & self.mask
         while self.index[at] != 0:
             at = at + 1 & self.mask
-        self.index[at] = row + 1
+        self.index[at] = tag << 32 | row + 1
         return 0
 
     def _widen(self) -> int:
@@ -115,8 +122,8 @@ class Store:
     def remove(self, row: int) -> int:
         """Make a row free."""
         self._unlink(row)
-        at = self.hashes[row] & self.mask
-        while self.index[at] != row + 1:
+        at = self.tags[row] & self.mask
+        while self.index[at] & _ROW != row + 1:
             at = at + 1 & self.mask
         self._empty(at)
         self.live -= 1
@@ -132,7 +139,7 @@ class Store:
             at = at + 1 & self.mask
             if self.index[at] == 0:
                 break
-            home = self.hashes[self.index[at] - 1] & self.mask
+            home = self.index[at] >> 32 & self.mask
             if (at - home & self.mask) >= (at - hole & self.mask):
                 self.index[hole] = self.index[at]
                 hole = at

@@ -3,10 +3,10 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from network_pipeline.decode.written cimport Text
 
-cdef int _NO_PORTS, _ONE_WAY, _ONE, _COLON, _EQUALS, _BLOCK_BYTES, _ROUNDS
-cdef uint32_t _WORD
+cdef int _NO_PORTS, _ONE_WAY, _ONE, _COLON, _EQUALS, _DIGITS
+cdef uint32_t _WORD, _ADDED_1, _ADDED_2, _ADDED_3, _ADDED_4, _STOP
 cdef const uint8_t[::1] _BASE64
-cdef const uint32_t[::1] _BEGIN, _ADDED
+cdef const uint32_t[::1] _BEGIN
 
 cpdef int addresses(
     const int32_t[::1] versions, const uint8_t[::1] data, Text text, int32_t[::1] offsets
@@ -14,33 +14,36 @@ cpdef int addresses(
 
 @cython.final
 cdef class CommunityIds:
-    cdef int64_t seed, size
-    cdef uint8_t[::1] block, digest
-    cdef uint32_t[::1] schedule
+    cdef int64_t seed
+    cdef int halves
+    cdef uint32_t[::1] schedule, digest
 
     @cython.locals(flow=int64_t)
     cpdef int write(
-        self, int64_t flows, const uint64_t[:, ::1] words, const int64_t[:, ::1] ends, Text text
+        self,
+        int64_t flows,
+        const uint64_t[:, ::1] words,
+        const int64_t[:, ::1] ends,
+        uint8_t[:, ::1] out,
     ) except -1
-    @cython.locals(first=int, side=int, end=int, bits=int64_t)
+    @cython.locals(first=int, side=int, end=int, size=int, word=int)
     cdef int _begin(
         self, const uint64_t[:, ::1] words, const int64_t[:, ::1] ends, int64_t flow
     ) except -1 nogil
-    @cython.locals(byte=int)
-    cdef int _put(self, uint64_t value, int size) except -1 nogil
+    @cython.locals(at=int)
+    cdef int _put(self, uint64_t half) except -1 nogil
+    cdef int _put_word(self, uint64_t word) except -1 nogil
     @cython.locals(
-        t=int, mix=uint32_t, a=uint32_t, b=uint32_t, c=uint32_t, d=uint32_t, e=uint32_t
+        t=int, mix=uint32_t, a=uint32_t, b=uint32_t, c=uint32_t, d=uint32_t,
+        e=uint32_t,
     )
     cdef int _hash(self) except -1 nogil
-    @cython.locals(t=int, at=int, high=uint32_t, word=uint32_t)
-    cdef int _expand(self) except -1 nogil
-    @cython.locals(byte=int)
-    cdef int _store(self, int word, uint32_t value) except -1 nogil
-    @cython.locals(at=int, place=int, group=uint32_t)
-    cdef int _write(self, Text text) except -1 nogil
+    @cython.locals(word=uint32_t)
+    cdef uint32_t _word(self, int t) except? 0 nogil
+    @cython.locals(place=int, word=int, pair=uint64_t)
+    cdef int _write(self, uint8_t[:, ::1] out, int64_t flow) except -1 nogil
 
 cdef int _is_ordered(
     const uint64_t[:, ::1] words, const int64_t[:, ::1] ends, int64_t flow
 ) except -1 nogil
-cdef uint32_t _mixed(int quarter, uint32_t b, uint32_t c, uint32_t d) except? 0 nogil
-cdef uint32_t _rotated(uint32_t value, int bits) except? 0 nogil
+cdef uint32_t _rotated(uint32_t value, int bits) noexcept nogil

@@ -32,9 +32,9 @@ _ONE = ord("1")
 _COLON = ord(":")
 _EQUALS = ord("=")
 _BEGIN = np.array((0x67452301, 0xEFCDAB89, 0x98BADCFE, 0x10325476, 0xC3D2E1F0), np.uint32).data
-_ADDED = np.array((0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6), np.uint32).data
-_BLOCK_BYTES = 64
-_ROUNDS = 80
+_ADDED_1, _ADDED_2, _ADDED_3, _ADDED_4 = 0x5A827999, 0x6ED9EBA1, 0x8F1BBCDC, 0xCA62C1D6
+_STOP = 0x8000_0000  # the bit behind what is hashed
+_DIGITS = 27  # of base64
 
 
 def addresses(versions: memoryview, data: memoryview, text: Text, offsets: memoryview) -> int:
@@ -54,95 +54,108 @@ class CommunityIds:
 
     def __init__(self, seed: int) -> None:
         self.seed = seed
-        self.block = np.zeros(_BLOCK_BYTES, np.uint8).data
-        self.size = 0
-        self.schedule = np.zeros(_ROUNDS, np.uint32).data
-        self.digest = np.zeros(21, np.uint8).data  # and a byte that fills up base64's last group
+        self.halves = 0  # of words, that are in the block
+        self.schedule = np.zeros(16, np.uint32).data  # the block, then words of the last rounds
+        self.digest = np.zeros(6, np.uint32).data  # and zeros that fill up base64's last group
 
-    def write(self, flows: int, words: memoryview, ends: memoryview, text: Text) -> int:
+    def write(self, flows: int, words: memoryview, ends: memoryview, out: memoryview) -> int:
         """Write the ids of so many flows: a column each of addresses' words, and of ``ends``.
 
-        Rows of ``ends`` are IP version, protocol, kind of ports and both ports.
+        Rows of ``ends`` are IP version, protocol, kind of ports and both ports; each row of ``out``
+        gets an id.
         """
         with nogil:
             for flow in range(flows):
                 self._begin(words, ends, flow)
                 self._hash()
-                self._write(text)
+                self._write(out, flow)
         return 0
 
     def _begin(self, words: memoryview, ends: memoryview, flow: int) -> int:
-        """Fill the block with what is hashed and its length (RFC 3174 section 4)."""
+        """Fill the block with what is hashed and its length (RFC 3174 section 4).
+
+        All that is hashed is a whole number of words and fits into one block.
+        """
         first = 0
         if ends[2, flow] != _ONE_WAY and not _is_ordered(words, ends, flow):
             first = 1
-        self.size = 0
-        self._put(self.seed, 2)
+        self.halves = 0
+        self._put(self.seed)
         for side in range(2):
             end = side ^ first
-            if ends[0, flow] == 4:
-                self._put(words[2 * end + 1, flow], 4)
-            else:
-                self._put(words[2 * end, flow], 8)
-                self._put(words[2 * end + 1, flow], 8)
-        self._put(ends[1, flow], 1)
-        self._put(0, 1)
+            if ends[0, flow] == 6:
+                self._put_word(words[2 * end, flow] >> 32)
+                self._put_word(words[2 * end, flow])
+                self._put_word(words[2 * end + 1, flow] >> 32)
+            self._put_word(words[2 * end + 1, flow])
+        self._put(ends[1, flow] << 8)
         if ends[2, flow] != _NO_PORTS:
-            self._put(ends[3 + first, flow], 2)
-            self._put(ends[4 - first, flow], 2)
-        bits = 8 * self.size
-        self._put(0x80, 1)
-        while self.size < _BLOCK_BYTES - 2:
-            self._put(0, 1)
-        return self._put(bits, 2)
-
-    def _put(self, value: int, size: int) -> int:
-        for byte in range(size):
-            self.block[self.size + byte] = value >> 8 * (size - 1 - byte) & 0xFF
-        self.size += size
+            self._put(ends[3 + first, flow])
+            self._put(ends[4 - first, flow])
+        size = self.halves // 2
+        for word in range(size, 15):
+            self.schedule[word] = 0
+        self.schedule[size] = _STOP
+        self.schedule[15] = 32 * size
         return 0
+
+    def _put(self, half: int) -> int:
+        """Put 16 bits into the block."""
+        at = self.halves // 2
+        if self.halves % 2:
+            self.schedule[at] |= half & 0xFFFF
+        else:
+            self.schedule[at] = (half & 0xFFFF) << 16
+        self.halves += 1
+        return 0
+
+    def _put_word(self, word: int) -> int:
+        self._put(word >> 16)
+        return self._put(word)
 
     def _hash(self) -> int:
-        """Hash the block (RFC 3174 section 6.1); all that is hashed fits into one."""
-        self._expand()
+        """Hash the block (RFC 3174 section 6.2), a loop for each function of the rounds."""
         a, b, c, d, e = _BEGIN[0], _BEGIN[1], _BEGIN[2], _BEGIN[3], _BEGIN[4]
-        for t in range(_ROUNDS):
-            mix = _mixed(t // 20, b, c, d) + _ADDED[t // 20] & _WORD
-            mix = _rotated(a, 5) + mix + e + self.schedule[t] & _WORD
-            a, b, c, d, e = mix, a, _rotated(b, 30), c, d
-        self._store(0, a)
-        self._store(1, b)
-        self._store(2, c)
-        self._store(3, d)
-        return self._store(4, e)
-
-    def _expand(self) -> int:
-        """Make a word for each round from the words of the block."""
         for t in range(16):
-            at = 4 * t
-            high = self.block[at] << 8 | self.block[at + 1]
-            self.schedule[t] = (high << 16 | self.block[at + 2] << 8 | self.block[at + 3]) & _WORD
-        for t in range(16, _ROUNDS):
-            word = self.schedule[t - 3] ^ self.schedule[t - 8]
-            word = word ^ self.schedule[t - 14] ^ self.schedule[t - 16]
-            self.schedule[t] = _rotated(word, 1)
+            mix = e + self.schedule[t] + _ADDED_1 + (d ^ b & (c ^ d))
+            a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
+        for t in range(16, 20):
+            mix = e + self._word(t) + _ADDED_1 + (d ^ b & (c ^ d))
+            a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
+        for t in range(20, 40):
+            mix = e + self._word(t) + _ADDED_2 + (b ^ c ^ d)
+            a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
+        for t in range(40, 60):
+            mix = e + self._word(t) + _ADDED_3 + (b & c | d & (b | c))
+            a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
+        for t in range(60, 80):
+            mix = e + self._word(t) + _ADDED_4 + (b ^ c ^ d)
+            a, b, c, d, e = _rotated(a, 5) + mix & _WORD, a, _rotated(b, 30), c, d
+        self.digest[0] = a + _BEGIN[0] & _WORD
+        self.digest[1] = b + _BEGIN[1] & _WORD
+        self.digest[2] = c + _BEGIN[2] & _WORD
+        self.digest[3] = d + _BEGIN[3] & _WORD
+        self.digest[4] = e + _BEGIN[4] & _WORD
         return 0
 
-    def _store(self, word: int, value: int) -> int:
-        value = value + _BEGIN[word] & _WORD
-        for byte in range(4):
-            self.digest[4 * word + byte] = value >> 24 - 8 * byte & 0xFF
-        return 0
+    def _word(self, t: int) -> int:
+        """Return a round's word, which takes the place of that of 16 rounds before."""
+        word = self.schedule[t + 13 & 15] ^ self.schedule[t + 8 & 15]
+        word = word ^ self.schedule[t + 2 & 15] ^ self.schedule[t & 15]
+        word = _rotated(word, 1)
+        self.schedule[t & 15] = word
+        return word
 
-    def _write(self, text: Text) -> int:
-        text.byte(_ONE)
-        text.byte(_COLON)
-        for at in range(0, 21, 3):
-            group = self.digest[at] << 16 | self.digest[at + 1] << 8 | self.digest[at + 2]
-            for place in range(4):
-                if at < 18 or place < 3:
-                    text.byte(_BASE64[group >> 18 - 6 * place & 63])
-        return text.byte(_EQUALS)
+    def _write(self, out: memoryview, flow: int) -> int:
+        out[flow, 0] = _ONE
+        out[flow, 1] = _COLON
+        for place in range(_DIGITS):
+            word = 6 * place // 32
+            pair = self.digest[word]
+            pair = pair << 32 | self.digest[word + 1]
+            out[flow, 2 + place] = _BASE64[pair >> 58 - 6 * place % 32 & 63]
+        out[flow, 2 + _DIGITS] = _EQUALS
+        return 0
 
 
 def _is_ordered(words: memoryview, ends: memoryview, flow: int) -> int:
@@ -152,15 +165,6 @@ def _is_ordered(words: memoryview, ends: memoryview, flow: int) -> int:
     if words[1, flow] != words[3, flow]:
         return 1 if words[1, flow] < words[3, flow] else 0
     return 1 if ends[3, flow] <= ends[4, flow] else 0
-
-
-def _mixed(quarter: int, b: int, c: int, d: int) -> int:
-    """Return the function of the rounds' quarter (RFC 3174 section 5)."""
-    if quarter == 0:
-        return b & c | (b ^ _WORD) & d
-    if quarter == 2:
-        return b & c | b & d | c & d
-    return b ^ c ^ d
 
 
 def _rotated(value: int, bits: int) -> int:

@@ -7,7 +7,6 @@ import ipaddress
 import numpy as np
 import pytest
 
-from network_pipeline.decode.written import Text
 from network_pipeline.flows.fields import ICMP_ONE_WAY, ICMP_PAIR, NO_PORTS, PORTS
 from network_pipeline.flows.texts import COMMUNITY_BYTES, CommunityIds
 
@@ -54,10 +53,9 @@ def _ids(seed: int, vectors: list[_Vector]) -> list[str]:
         for place, address in enumerate(addresses):
             words[2 * place : 2 * place + 2, flow] = divmod(int(address), 2**64)
         ends[:, flow] = (addresses[0].version, protocol, kind, sport, dport)
-    text = Text(memoryview(bytearray(COMMUNITY_BYTES * len(vectors))))
-    CommunityIds(seed).write(len(vectors), words.data, ends.data, text)
-    written = bytes(text.data).decode()
-    return [written[at : at + COMMUNITY_BYTES] for at in range(0, len(written), COMMUNITY_BYTES)]
+    out = np.zeros((len(vectors), COMMUNITY_BYTES), np.uint8)
+    CommunityIds(seed).write(len(vectors), words.data, ends.data, out.data)
+    return [row.tobytes().decode() for row in out]
 
 
 @pytest.mark.parametrize("seed", [0, 1])

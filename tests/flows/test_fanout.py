@@ -35,6 +35,18 @@ def test_windows_slide() -> None:
     }
 
 
+def test_the_only_flow_of_a_source_counts_with_the_next_ones() -> None:
+    steps: list[Timed] = [(0, syn(1, 80)), (30, syn(1, 80, 1001)), (65, syn(2, 80, 1002)),
+                          (130, syn(1, 80, 1003)), (131, syn(1, 81))]  # fmt: skip
+    assert fanout(steps) == {
+        1: [1, 1, 1, 1, 1, 1],
+        2: [1, 2, 1, 1, 1, 1],  # the same pairs as those of the one before, which is 30 s old
+        3: [1, 2, 1, 1, 1, 2],
+        4: [1, 1, 1, 1, 1, 1],  # alone again
+        5: [2, 2, 2, 2, 1, 1],
+    }
+
+
 def test_a_port_counts_by_its_protocol() -> None:
     found = fanout([(0, syn(1, 9)), (1, udp())])
     assert found[2][:4] == [2, 2, 2, 2]
