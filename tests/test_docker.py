@@ -19,6 +19,14 @@ import pytest
 import yaml
 
 from network_pipeline import rules, settings
+from network_pipeline.options import (
+    BROKER_OPTIONS,
+    CAPTURE_OPTIONS,
+    LOG_OPTION,
+    METRICS_OPTIONS,
+    PROCESSOR_OPTIONS,
+    PUBLISHER_OPTIONS,
+)
 from network_pipeline.scripts import agent
 from network_pipeline.supervisor import END_SECONDS, STUCK_SECONDS
 
@@ -34,12 +42,12 @@ OURS = [(file, name) for file, name in SERVICES if file == "pipeline"]
 VARIABLES = {
     option.variable
     for option in (
-        *settings.BROKER_OPTIONS,
-        *settings.PUBLISHER_OPTIONS,
-        *settings.CAPTURE_OPTIONS,
-        *settings.PROCESSOR_OPTIONS,
-        *settings.METRICS_OPTIONS,
-        settings.LOG_OPTION,
+        *BROKER_OPTIONS,
+        *PUBLISHER_OPTIONS,
+        *CAPTURE_OPTIONS,
+        *PROCESSOR_OPTIONS,
+        *METRICS_OPTIONS,
+        LOG_OPTION,
     )
 } | set(re.findall(r'"(SPLUNK_\w+)"', Path(settings.__file__).read_text()))
 
@@ -192,7 +200,7 @@ def test_an_example_names_variables_that_exist_and_no_secret(example: str, known
     assert pairs
     assert set(pairs) <= known
     assert not any(value for name, value in pairs.items() if "PASS" in name or "TOKEN" in name)
-    for option in (*settings.CAPTURE_OPTIONS, *settings.PROCESSOR_OPTIONS):
+    for option in (*CAPTURE_OPTIONS, *PROCESSOR_OPTIONS):
         if option.variable in pairs:
             option.value(None, pairs)
 

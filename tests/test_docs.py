@@ -8,6 +8,17 @@ import pytest
 
 from network_pipeline import dictionary, settings
 from network_pipeline.flows.schema import FLOW_COLUMNS
+from network_pipeline.options import (
+    AGENT_OPTIONS,
+    BROKER_OPTIONS,
+    CAPTURE_OPTIONS,
+    LOG_OPTION,
+    METRICS_OPTIONS,
+    PROCESSOR_OPTIONS,
+    PUBLISHER_OPTIONS,
+    RING_OPTIONS,
+    Option,
+)
 from network_pipeline.scripts import (
     capture_pcap,
     flows,
@@ -23,14 +34,14 @@ README = (ROOT / "README.rst").read_text()
 DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.rst")))
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
 OPTIONS = (
-    *settings.BROKER_OPTIONS,
-    *settings.PUBLISHER_OPTIONS,
-    *settings.CAPTURE_OPTIONS,
-    *settings.RING_OPTIONS,
-    *settings.AGENT_OPTIONS,
-    *settings.PROCESSOR_OPTIONS,
-    *settings.METRICS_OPTIONS,
-    settings.LOG_OPTION,
+    *BROKER_OPTIONS,
+    *PUBLISHER_OPTIONS,
+    *CAPTURE_OPTIONS,
+    *RING_OPTIONS,
+    *AGENT_OPTIONS,
+    *PROCESSOR_OPTIONS,
+    *METRICS_OPTIONS,
+    LOG_OPTION,
     *send.OPTIONS,
     *listen.OPTIONS,
     main.PORT_OPTION,
@@ -48,7 +59,7 @@ def test_every_command_is_described(command: str) -> None:
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.variable)
-def test_every_variable_and_its_flag_are_described(option: settings.Option) -> None:
+def test_every_variable_and_its_flag_are_described(option: Option) -> None:
     row = re.compile(rf"^``{option.variable}``.*``{option.flag}``", re.MULTILINE)
     assert row.search(README)
 

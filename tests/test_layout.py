@@ -64,6 +64,7 @@ LAYERS = (
     ("rows", "sessions", "verify", "losses"),
     ("batch_message", "ledger"),
     ("message", "settings"),
+    ("options",),
     ("arrow_stream", "text_forms"),
     (
         "arrow_arrays",

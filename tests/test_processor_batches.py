@@ -19,6 +19,7 @@ from network_pipeline.decode.nested import decode
 from network_pipeline.errors import UsageError
 from network_pipeline.frames import Frame
 from network_pipeline.message import encode
+from network_pipeline.options import PROCESSOR_OPTIONS
 from network_pipeline.processor import prefetch
 from network_pipeline.verify import judge
 from tests.decode.batches import SESSION, SOURCE, batch_of, decoded
@@ -223,7 +224,7 @@ def test_parquet_waits_for_no_more_memory_than_it_may(
 
 
 def test_packets_do_not_wait_for_a_parquet_file_longer_than_a_broker_does() -> None:
-    values = {option.name: option.value(None, {}) for option in settings.PROCESSOR_OPTIONS}
+    values = {option.name: option.value(None, {}) for option in PROCESSOR_OPTIONS}
     values |= {"output": "x.parquet", "rotate_after_seconds": 1201.0}
     with pytest.raises(UsageError, match=r"^--rotate-after-seconds=1201: at most 1200"):
         settings.processor_settings(values)

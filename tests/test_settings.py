@@ -8,20 +8,28 @@ import pytest
 
 from network_pipeline import rules, settings
 from network_pipeline.errors import UsageError
+from network_pipeline.options import (
+    BROKER_OPTIONS,
+    CAPTURE_OPTIONS,
+    LOG_OPTION,
+    PROCESSOR_OPTIONS,
+    PUBLISHER_OPTIONS,
+    Option,
+)
 
 OPTIONS = {
     option.name: option
     for option in (
-        *settings.BROKER_OPTIONS,
-        *settings.PUBLISHER_OPTIONS,
-        *settings.CAPTURE_OPTIONS,
-        *settings.PROCESSOR_OPTIONS,
-        settings.LOG_OPTION,
+        *BROKER_OPTIONS,
+        *PUBLISHER_OPTIONS,
+        *CAPTURE_OPTIONS,
+        *PROCESSOR_OPTIONS,
+        LOG_OPTION,
     )
 }
 
 
-def values(options: tuple[settings.Option, ...], **variables: str) -> dict[str, Any]:
+def values(options: tuple[Option, ...], **variables: str) -> dict[str, Any]:
     return {option.name: option.value(None, variables) for option in options}
 
 
@@ -119,14 +127,14 @@ def test_endpoints(url: str, endpoints: tuple[tuple[str, int], ...]) -> None:
 
 def test_capture_settings_from_the_environment() -> None:
     built = settings.capture_settings(
-        values(settings.CAPTURE_OPTIONS, CAP_DEVICE="eth0, wg0", NETWORK_FILTER="port 53")
+        values(CAPTURE_OPTIONS, CAP_DEVICE="eth0, wg0", NETWORK_FILTER="port 53")
     )
     assert built == settings.CaptureSettings(("eth0", "wg0"), "port 53", socket.gethostname(), 0)
 
 
 def test_processor_settings_from_the_environment() -> None:
     built = settings.processor_settings(
-        values(settings.PROCESSOR_OPTIONS, OUTPUT_CSV="/srv/x.csv", STOP_AFTER_NUM="9")
+        values(PROCESSOR_OPTIONS, OUTPUT_CSV="/srv/x.csv", STOP_AFTER_NUM="9")
     )
     assert (built.output, built.stop_after_num) == (Path("/srv/x.csv"), 9)
     assert (built.name, built.dir) == ("netdata", Path("/tmp"))
@@ -177,10 +185,10 @@ def test_what_to_keep_is_one_of_two_words() -> None:
 
 
 def test_publisher_settings() -> None:
-    made = settings.publisher_settings(values(settings.PUBLISHER_OPTIONS))
+    made = settings.publisher_settings(values(PUBLISHER_OPTIONS))
     assert made == settings.PublisherSettings(None, 2**30, "oldest", 10**6, 2**30)
     assert not made.has_spool
-    made = settings.publisher_settings(values(settings.PUBLISHER_OPTIONS, SPOOL_DIR="/var/spool"))
+    made = settings.publisher_settings(values(PUBLISHER_OPTIONS, SPOOL_DIR="/var/spool"))
     assert made.has_spool
 
 

@@ -13,15 +13,14 @@ from pathlib import Path
 import pytest
 
 from network_pipeline import settings
+from network_pipeline.options import LOG_OPTION, PROCESSOR_OPTIONS
 from network_pipeline.scripts import agent
 from network_pipeline.supervisor import END_SECONDS, TURN_SECONDS
 
 ROOT = Path(__file__).resolve().parents[1]
 UNITS = sorted((ROOT / "systemd").glob("*.service"))
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-VARIABLES = {
-    option.variable for option in (*agent.OPTIONS, *settings.PROCESSOR_OPTIONS, settings.LOG_OPTION)
-}
+VARIABLES = {option.variable for option in (*agent.OPTIONS, *PROCESSOR_OPTIONS, LOG_OPTION)}
 SYSTEMD_ANALYZE = shutil.which("systemd-analyze")
 
 #: Of 10, as `systemd-analyze security` counts; the agent must have its capability and sockets.

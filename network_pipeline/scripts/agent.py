@@ -10,6 +10,17 @@ from typing import TYPE_CHECKING
 
 from network_pipeline import settings
 from network_pipeline.errors import UsageError
+from network_pipeline.options import (
+    AGENT_OPTIONS,
+    BROKER_OPTIONS,
+    CAPTURE_OPTIONS,
+    COMPRESSION_OPTION,
+    METRICS_OPTIONS,
+    PAYLOAD_OPTIONS,
+    PUBLISHER_OPTIONS,
+    RING_OPTIONS,
+    SOURCE_OPTION,
+)
 from network_pipeline.scripts import cli, publishing
 
 if TYPE_CHECKING:
@@ -23,15 +34,15 @@ if TYPE_CHECKING:
 _SHARED = ("device", "filter")
 
 OPTIONS = (
-    *settings.AGENT_OPTIONS,
-    *(option for option in settings.CAPTURE_OPTIONS if option.name in _SHARED),
-    *settings.RING_OPTIONS,
-    *settings.PAYLOAD_OPTIONS,
-    settings.COMPRESSION_OPTION,
-    settings.SOURCE_OPTION,
-    *settings.BROKER_OPTIONS,
-    *settings.PUBLISHER_OPTIONS,
-    *settings.METRICS_OPTIONS,
+    *AGENT_OPTIONS,
+    *(option for option in CAPTURE_OPTIONS if option.name in _SHARED),
+    *RING_OPTIONS,
+    *PAYLOAD_OPTIONS,
+    COMPRESSION_OPTION,
+    SOURCE_OPTION,
+    *BROKER_OPTIONS,
+    *PUBLISHER_OPTIONS,
+    *METRICS_OPTIONS,
 )
 
 _log = logging.getLogger(__name__)

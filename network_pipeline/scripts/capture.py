@@ -13,6 +13,14 @@ from typing import TYPE_CHECKING, Any
 
 from network_pipeline import settings
 from network_pipeline.metrics import Reading
+from network_pipeline.options import (
+    BROKER_OPTIONS,
+    CAPTURE_OPTIONS,
+    DEFAULT_FILTERS,
+    METRICS_OPTIONS,
+    PUBLISHER_OPTIONS,
+    RING_OPTIONS,
+)
 from network_pipeline.scripts import cli, publishing, watch
 
 if TYPE_CHECKING:
@@ -161,10 +169,10 @@ def _check(values: cli.Values) -> list[str]:
 def _command(protocol: str, what: str) -> Callable[[], int]:
     def entry_point() -> int:
         options = tuple(
-            replace(option, default=settings.DEFAULT_FILTERS[protocol])
+            replace(option, default=DEFAULT_FILTERS[protocol])
             if option.name == "filter"
             else option
-            for option in settings.CAPTURE_OPTIONS
+            for option in CAPTURE_OPTIONS
         )
         return cli.execute(
             cli.Command(
@@ -172,10 +180,10 @@ def _command(protocol: str, what: str) -> Callable[[], int]:
                 summary=f"Capture {what}, decode each frame and publish it.",
                 options=(
                     *options,
-                    *settings.RING_OPTIONS,
-                    *settings.BROKER_OPTIONS,
-                    *settings.PUBLISHER_OPTIONS,
-                    *settings.METRICS_OPTIONS,
+                    *RING_OPTIONS,
+                    *BROKER_OPTIONS,
+                    *PUBLISHER_OPTIONS,
+                    *METRICS_OPTIONS,
                 ),
                 run=_run,
                 check=_check,

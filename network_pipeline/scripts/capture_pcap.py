@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING
 
 from network_pipeline import rules, settings
 from network_pipeline.errors import NetworkPipelineError, UsageError
+from network_pipeline.options import (
+    BROKER_OPTIONS,
+    COMPRESSION_OPTION,
+    FILE_FILTER_OPTION,
+    PAYLOAD_OPTIONS,
+    SOURCE_OPTION,
+    STOP_OPTION,
+    Option,
+)
 from network_pipeline.scripts import cli
-from network_pipeline.settings import Option
 
 if TYPE_CHECKING:
     from network_pipeline.capture.file_filter import FileFilter
@@ -24,11 +32,11 @@ OPTIONS = (
            "the capture anyway, so the pace only matters to who watches", "Nx"),
     Option("messages", "MESSAGES", "arrow", rules.one_of("arrow", "json"),
            "arrow: many packets in a message; json: one, that any language can read", "NAME"),
-    settings.FILE_FILTER_OPTION,
-    *settings.PAYLOAD_OPTIONS,
-    settings.COMPRESSION_OPTION,
-    settings.SOURCE_OPTION,
-    settings.STOP_OPTION,
+    FILE_FILTER_OPTION,
+    *PAYLOAD_OPTIONS,
+    COMPRESSION_OPTION,
+    SOURCE_OPTION,
+    STOP_OPTION,
 )  # fmt: skip
 
 _EXAMPLES = """\
@@ -54,7 +62,7 @@ def main() -> int:
         cli.Command(
             name="capture-pcap",
             summary="Publish the frames of capture files as if they were captured now.",
-            options=(*OPTIONS, *settings.BROKER_OPTIONS),
+            options=(*OPTIONS, *BROKER_OPTIONS),
             run=_run,
             check=_check,
             examples=_EXAMPLES,

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from network_pipeline import __version__, places, settings
 from network_pipeline.errors import NetworkPipelineError, UsageError
+from network_pipeline.options import LOG_OPTION, Option
 
 if TYPE_CHECKING:
     from network_pipeline.capture.file_filter import FileFilter
@@ -47,7 +48,7 @@ class Command:
 
     name: str
     summary: str
-    options: tuple[settings.Option, ...]
+    options: tuple[Option, ...]
     run: Callable[[Values], None]
     check: Callable[[Values], Sequence[str]] | None = None
     status: Callable[[Values], None] | None = None
@@ -84,7 +85,7 @@ def run_guarded(name: str, action: Callable[[], None]) -> int:
 
 def _run(command: Command, given: argparse.Namespace) -> None:
     variables = settings.environment()
-    options = (*command.options, settings.LOG_OPTION)
+    options = (*command.options, LOG_OPTION)
     values = {option.name: _value(option, given, variables) for option in options}
     if command.files:
         values["files"] = given.files
@@ -98,7 +99,7 @@ def _run(command: Command, given: argparse.Namespace) -> None:
             command.run(values)
 
 
-def _value(option: settings.Option, given: argparse.Namespace, variables: Mapping[str, str]) -> Any:
+def _value(option: Option, given: argparse.Namespace, variables: Mapping[str, str]) -> Any:
     text = getattr(given, option.name)
     return option.value(",".join(text) if isinstance(text, list) else text, variables)
 
@@ -128,7 +129,7 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
     )
     if command.files:
         parser.add_argument("files", metavar="FILE", nargs="+", help=command.files)
-    add_options(parser, (*command.options, settings.LOG_OPTION))
+    add_options(parser, (*command.options, LOG_OPTION))
     if command.check:
         parser.add_argument(
             "--check", action="store_true", help="validate everything, start nothing, and say so"
@@ -141,7 +142,7 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
     return parser
 
 
-def add_options(parser: argparse.ArgumentParser, options: Sequence[settings.Option]) -> None:
+def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
     """Add a flag for every option; what it is not given is left to the option to find."""
     for option in options:
         parser.add_argument(

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from network_pipeline import places, rules
 from network_pipeline.errors import UsageError
+from network_pipeline.options import Option
 from network_pipeline.scripts import cli, pcap
-from network_pipeline.settings import Option
 
 if TYPE_CHECKING:
     from network_pipeline.convert import Plan

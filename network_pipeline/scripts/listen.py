@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from network_pipeline import rules
+from network_pipeline.options import Option
 from network_pipeline.scripts import cli
-from network_pipeline.settings import Option
 
 if TYPE_CHECKING:
     from network_pipeline.traffic.listen import ListenSettings

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from network_pipeline import rules, settings
+from network_pipeline.options import BROKER_OPTIONS, Option
 from network_pipeline.scripts import cli, datasets, rejected
 
-PORT_OPTION = settings.Option(
-    "port", "REDIS_PORT", "6379", rules.port, "port of the Redis on this machine"
-)
+PORT_OPTION = Option("port", "REDIS_PORT", "6379", rules.port, "port of the Redis on this machine")
 
 _EXAMPLES = """\
 examples:
@@ -56,7 +55,7 @@ def build_parser() -> argparse.ArgumentParser:
         "packet processor, the four capture commands, web, UDP, DNS, ping and ARP traffic. Exits "
         "0 only if every protocol has rows and nothing was lost.",
     )
-    cli.add_options(demo, [settings.BROKER_OPTIONS[0]])
+    cli.add_options(demo, [BROKER_OPTIONS[0]])
     demo.set_defaults(action=_demo)
     columns = commands.add_parser("columns", help="show what every column of a dataset means")
     columns.add_argument(
@@ -124,5 +123,5 @@ def _demo(given: argparse.Namespace) -> None:
     from network_pipeline import demo  # noqa: PLC0415
 
     variables = settings.environment()
-    url = settings.BROKER_OPTIONS[0].value(given.broker, variables)
+    url = BROKER_OPTIONS[0].value(given.broker, variables)
     demo.show(settings.BrokerSettings(url=url))

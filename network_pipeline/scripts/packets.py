@@ -17,6 +17,13 @@ from typing import TYPE_CHECKING
 from network_pipeline import settings
 from network_pipeline.errors import UsageError
 from network_pipeline.metrics import Reading
+from network_pipeline.options import (
+    BROKER_OPTIONS,
+    DEFAULT_RABBITMQ_URL,
+    DEFAULT_REDIS_URL,
+    METRICS_OPTIONS,
+    PROCESSOR_OPTIONS,
+)
 from network_pipeline.scripts import cli, watch
 
 if TYPE_CHECKING:
@@ -163,16 +170,16 @@ def _check(values: cli.Values) -> list[str]:
 
 def _command(name: str, url: str) -> Callable[[], int]:
     def entry_point() -> int:
-        broker, *others = settings.BROKER_OPTIONS
+        broker, *others = BROKER_OPTIONS
         return cli.execute(
             cli.Command(
                 name=name,
                 summary="Turn the packets of a queue into the rows of a CSV, or of Parquet files.",
                 options=(
-                    *settings.PROCESSOR_OPTIONS,
+                    *PROCESSOR_OPTIONS,
                     replace(broker, default=url),
                     *others,
-                    *settings.METRICS_OPTIONS,
+                    *METRICS_OPTIONS,
                 ),
                 run=_run,
                 check=_check,
@@ -183,5 +190,5 @@ def _command(name: str, url: str) -> Callable[[], int]:
     return entry_point
 
 
-redis = _command("packets-redis", settings.DEFAULT_REDIS_URL)
-rabbitmq = _command("packets-rabbitmq", settings.DEFAULT_RABBITMQ_URL)
+redis = _command("packets-redis", DEFAULT_REDIS_URL)
+rabbitmq = _command("packets-rabbitmq", DEFAULT_RABBITMQ_URL)

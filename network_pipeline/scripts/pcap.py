@@ -8,10 +8,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from network_pipeline import places, rules, settings
+from network_pipeline import places, rules
 from network_pipeline.errors import NetworkPipelineError
+from network_pipeline.options import (
+    CLUSTER_OPTION,
+    DATASET_OPTIONS,
+    FILE_FILTER_OPTION,
+    PAYLOAD_OPTIONS,
+    SOURCE_OPTION,
+    Option,
+)
 from network_pipeline.scripts import cli
-from network_pipeline.settings import Option
 
 if TYPE_CHECKING:
     from network_pipeline.capture.file_filter import FileFilter
@@ -20,15 +27,15 @@ if TYPE_CHECKING:
     from network_pipeline.summary import Summary
 
 OPTIONS = (
-    *settings.DATASET_OPTIONS,
-    settings.FILE_FILTER_OPTION,
-    *settings.PAYLOAD_OPTIONS,
+    *DATASET_OPTIONS,
+    FILE_FILTER_OPTION,
+    *PAYLOAD_OPTIONS,
     Option("batch_frames", "BATCH_FRAMES", "16384", rules.whole_number(1),
            "frames that are decoded at once"),
     Option("threads", "THREADS", "1", rules.whole_number(1),
            "threads: one reads and writes, the others decode; the dataset is the same"),
-    settings.SOURCE_OPTION,
-    settings.CLUSTER_OPTION,
+    SOURCE_OPTION,
+    CLUSTER_OPTION,
 )  # fmt: skip
 
 _EXAMPLES = """\

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from network_pipeline import places, rules, settings
 from network_pipeline.errors import NetworkPipelineError, UsageError
+from network_pipeline.options import CLUSTER_OPTION, Option
 from network_pipeline.scripts import cli
-from network_pipeline.settings import Option
 
 _KEY_BYTES = 32
 _GROUPINGS = rules.one_of("session", "file", "connection", "host", "time")
@@ -45,7 +45,7 @@ PREPARE_OPTIONS = (
     Option("key_file", "DATASET_KEY_FILE", "", rules.text_value,
            "file with the secret to anonymize with, 32 bytes that only you can read", "FILE",
            shown="anonymize.key in the state directory, made when it is first needed"),
-    settings.CLUSTER_OPTION,
+    CLUSTER_OPTION,
 )  # fmt: skip
 
 AUDIT_OPTIONS = (

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from network_pipeline import settings
 from network_pipeline.errors import NetworkPipelineError, UsageError
+from network_pipeline.options import BROKER_OPTIONS
 from network_pipeline.scripts import cli
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 OPTIONS = tuple(
     option
-    for option in settings.BROKER_OPTIONS
+    for option in BROKER_OPTIONS
     if option.name in ("broker", "ssl_options", "queue", "key_prefix")
 )
 
