@@ -181,8 +181,8 @@ class RingSettings:
     One flow in ``sample`` is kept.
     """
 
-    block_bytes: int = 2_097_152
-    blocks: int = 16
+    block_bytes: int = 4_194_304
+    blocks: int = 8
     retire_ms: int = 200
     snap_bytes: int = 524_288
     promiscuous: bool = True
