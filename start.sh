@@ -35,12 +35,16 @@ need_libpcap() {
     compgen -G '/usr/lib/*/libpcap.so.*' >/dev/null || need none:libpcap0.8
 }
 
-make_environment() {
+make_venv() {
     "$PYTHON" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null ||
         fail "Python 3.11 or newer is needed; name it with PYTHON=/path/to/python3"
     # Debian's Python lacks ensurepip until python3-venv is there.
     "$PYTHON" -c 'import ensurepip' 2>/dev/null || need none:python3-venv
     [ -x $BIN/python ] || "$PYTHON" -m venv .venv
+}
+
+make_environment() {
+    make_venv
     local stamp
     stamp=$(cat pyproject.toml setup.py network_pipeline/__init__.py | sha256sum)
     [ "$(cat .venv/installed 2>/dev/null)" = "$stamp" ] && return 0
@@ -84,7 +88,7 @@ run_tests() {
     need_libpcap
     need redis-server:redis-server rabbitmq-server:rabbitmq-server tshark:tshark \
         tcpdump:tcpdump ip:iproute2 curl:curl ping:iputils-ping openssl:openssl
-    make_environment
+    make_venv
     $BIN/python -m pip install --quiet --disable-pip-version-check 'tox>=4'
     $BIN/tox "$@"
 }

@@ -49,7 +49,7 @@ def cluster(s3: str) -> Iterator[str]:
     from distributed import LocalCluster  # noqa: PLC0415
 
     assert os.environ["AWS_ENDPOINT_URL"] == s3
-    with LocalCluster(  # type: ignore[no-untyped-call]
+    with LocalCluster(  # type: ignore[no-untyped-call, unused-ignore]
         n_workers=2, threads_per_worker=1, processes=True, dashboard_address="127.0.0.1:0"
     ) as local:
         yield str(local.scheduler_address)
