@@ -149,9 +149,9 @@ CAPTURE_OPTIONS = (
 )  # fmt: skip
 
 RING_OPTIONS = (
-    Option("ring_block_bytes", "RING_BLOCK_BYTES", "4194304", rules.page_multiple,
+    Option("ring_block_bytes", "RING_BLOCK_BYTES", "1048576", rules.page_multiple,
            "of the ring engine: bytes of a block, which is given over when it is full"),
-    Option("ring_blocks", "RING_BLOCKS", "8", rules.whole_number(2),
+    Option("ring_blocks", "RING_BLOCKS", "32", rules.whole_number(2),
            "blocks of each ring: so much can wait before the kernel drops packets"),
     Option("ring_retire_ms", "RING_RETIRE_MS", "200", rules.whole_number(1),
            "milliseconds after which a block is given over though it is not full"),

@@ -181,8 +181,8 @@ class RingSettings:
     One flow in ``sample`` is kept.
     """
 
-    block_bytes: int = 4_194_304
-    blocks: int = 8
+    block_bytes: int = 1_048_576
+    blocks: int = 32
     retire_ms: int = 200
     snap_bytes: int = 524_288
     promiscuous: bool = True

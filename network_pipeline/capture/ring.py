@@ -1,8 +1,8 @@
 """Frames from network devices, in batches that lie in memory shared with the kernel.
 
 A source for one thread: it waits on the rings of its devices and takes their blocks in turn. The
-frames of a block stay in place while they are decoded; the block goes back to the kernel when the
-next one is read. There is no queue: the ring is one, and what it cannot hold the kernel counts.
+frames of blocks stay in place while they are decoded; the blocks go back to the kernel when the
+next ones are read. There is no queue: the ring is one, and what it cannot hold the kernel counts.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ class Ring:
         self._dropped_before = 0
         self._poll = select.poll()
         self._turns = itertools.cycle(sockets)
-        self._block_of: RingSocket | None = None
+        self._blocks_of: RingSocket | None = None
         self._numbered = 0
         self._not_sampled = 0
         self._watch_due = 0.0
@@ -157,18 +157,18 @@ class Ring:
         return batch or NO_FRAMES
 
     def _give_back(self) -> None:
-        if self._block_of:
-            self._block_of.give_back()
-            self._block_of = None
+        if self._blocks_of:
+            self._blocks_of.give_back()
+            self._blocks_of = None
 
     def _next(self) -> FrameBatch | None:
-        """Take the next block, of each ring in its turn."""
+        """Take the next blocks, of each ring in its turn."""
         if self._is_complete():
             return None
         for sock in itertools.islice(self._turns, len(self._sockets)):
             batch = sock.take(self._numbered + 1)
             if batch is not None:
-                self._block_of = sock
+                self._blocks_of = sock
                 return self._chosen(batch)
         return None
 

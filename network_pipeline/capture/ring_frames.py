@@ -54,8 +54,8 @@ def walk(
 ) -> int:
     """Fill the columns, whose length is how many frames there are; the first begins at ``first``.
 
-    ``data``, ``words`` and ``halves`` are one block, in units of 8, 32 and 16 bits. Returns how
-    many tags were put back.
+    ``data``, ``words`` and ``halves`` are blocks, in units of 8, 32 and 16 bits. Returns how many
+    tags were put back.
     """
     offsets, lengths, wire_lens, times_ns, devices, hardware_types = columns
     at = first

@@ -4,24 +4,28 @@ The ring is divided into blocks (Documentation/networking/packet_mmap.rst). The 
 into one until it is full, or has not been for the retire time, then it is ours until we give it
 back. When all blocks are ours it drops frames, and counts them, and how often that happened.
 
-A block holds what is worth a batch: it is closed by its bytes or by time. It becomes a
-:class:`~network_pipeline.frames.FrameBatch` whose buffer is the block itself: nothing is copied.
+A block is closed by its bytes or by time, so many small ones bridge a longer pause of their reader
+than a few large ones do. Blocks that are ready and lie one behind the other become one
+:class:`~network_pipeline.frames.FrameBatch`, whose buffer are the blocks themselves: nothing is
+copied, and the more waits, the less a batch costs of each frame.
 
 What was taken is noted in *cells*, which may lie in memory that processes share: where a process
 that reads a ring was killed, another goes on behind the last block that it took, and its frames are
-still counted. A block is noted as taken before it is looked at, so none is read twice. The kernel
-forgets its counts as it tells them, so it writes them into cells itself: who is killed then loses
-none.
+still counted. Blocks are noted as taken before they are looked at, so none is read twice. As the
+kernel tells its counts it forgets them, so it writes them into cells itself: who is killed then
+loses none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import itertools
 import logging
 import mmap
 import socket
 import struct
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -36,12 +40,16 @@ from network_pipeline.settings import RingSettings
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-#: Cells of a ring: blocks taken; frames in them, one for an even number of blocks and one for an
-#: odd; how often the kernel's counts were added up; their sums (frames, dropped ones among them,
-#: how often it found no free block), then its last answer, both for an even number and for an odd.
-CELLS = 14
-_TAKEN, _READ, _READ_ODD, _ADDED = range(4)
-_SUMS, _ANSWERS = (4, 7), (10, 12)
+#: Cells of a ring: how often blocks were taken; how many, and frames in them, in one place for an
+#: even number of times and in one for an odd; how often the kernel's counts were added up; their
+#: sums (frames, dropped ones among them, how often it found no free block), then its last answer,
+#: both in two places as well.
+CELLS = 16
+_TAKES, _ADDED = 0, 5
+_TAKEN, _SUMS, _ANSWERS = (1, 3), (6, 9), (12, 14)
+
+#: Blocks of one batch have so many bytes at most, and are not more than half of the ring's.
+_BATCH_BYTES = 4 * 1024 * 1024
 
 # linux/if_packet.h, linux/net_tstamp.h
 _PACKET_RX_RING = 5
@@ -85,6 +93,9 @@ class RingSocket:
         self._answers = [_Statistics.from_buffer(self._cells[at : at + 2]) for at in _ANSWERS]
         self._socket: socket.socket | None = None
         self._data = self._words = self._halves = memoryview(b"")
+        most = min(settings.blocks // 2, _BATCH_BYTES // settings.block_bytes)
+        self._most_blocks = max(1, most)
+        self._held: Sequence[int] = ()
         self._in_group = False
         self._name = device
         self._down = False
@@ -182,33 +193,40 @@ class RingSocket:
     # -- blocks
 
     def take(self, number: int) -> FrameBatch | None:
-        """Return the frames of the next block, numbered from ``number`` on, or None.
+        """Return the frames of the next blocks, numbered from ``number`` on, or None.
 
-        The batch is void once the block is given back.
+        The batch is void once the blocks are given back.
         """
-        place = self._cells[_TAKEN] % self._settings.blocks * self._settings.block_bytes
-        head = place // 4
-        if not self._words[head + _BLOCK_STATUS] & _STATUS_USER:
+        taken, read = self._taken
+        end_of_ring = taken + self._settings.blocks - taken % self._settings.blocks
+        numbers = range(taken, min(taken + self._most_blocks, end_of_ring))
+        self._held = list(itertools.takewhile(self._is_ready, numbers))
+        if not self._held:
             return None
-        count = self._words[head + _FRAMES]
+        counts = [self._words[self._head(each) + _FRAMES] for each in self._held]
         # Two numbers change with one store: whoever is killed here leaves both or none.
-        read, taken = self.read, self._cells[_TAKEN] + 1
-        self._cells[_READ + taken % 2] = read + count
-        self._cells[_TAKEN] = taken
-        return self._batch(place, count, self._words[head + _FIRST_FRAME], number)
+        takes = self._cells[_TAKES] + 1
+        place = _TAKEN[takes % 2]
+        self._cells[place] = taken + len(counts)
+        self._cells[place + 1] = read + sum(counts)
+        self._cells[_TAKES] = takes
+        return self._batch(taken % self._settings.blocks, counts, number)
 
     def give_back(self) -> None:
-        """Give the block that was taken last back to the kernel."""
-        blocks = self._settings.blocks
-        place = (self._cells[_TAKEN] - 1) % blocks * self._settings.block_bytes
-        self._words[place // 4 + _BLOCK_STATUS] = 0
+        """Give the blocks that were taken last back to the kernel, the oldest first."""
+        for number in self._held:
+            self._words[self._head(number) + _BLOCK_STATUS] = 0
+        self._held = ()
 
     def recover(self) -> None:
-        """Give the last block back that a process took which was killed since."""
-        taken = self._cells[_TAKEN]
-        head = (taken - 1) % self._settings.blocks * self._settings.block_bytes // 4
-        if taken and self._sequence(head) == taken:
-            self.give_back()
+        """Give blocks back that a process took which was killed since."""
+        taken, _ = self._taken
+        self._held = [
+            number
+            for number in range(max(0, taken - self._most_blocks), taken)
+            if self._is_ready(number) and self._sequence(number) == number + 1
+        ]
+        self.give_back()
 
     def is_drained(self) -> bool:
         """Return whether all frames that the kernel put into the ring were taken."""
@@ -224,7 +242,13 @@ class RingSocket:
     @property
     def read(self) -> int:
         """How many frames were taken."""
-        return self._cells[_READ + self._cells[_TAKEN] % 2]
+        return self._taken[1]
+
+    @property
+    def _taken(self) -> tuple[int, int]:
+        """How many blocks were taken, and how many frames were in them."""
+        place = _TAKEN[self._cells[_TAKES] % 2]
+        return self._cells[place], self._cells[place + 1]
 
     def count(self) -> None:
         """Ask the kernel for its counts, which then begin at zero again, and add them to ours."""
@@ -267,29 +291,42 @@ class RingSocket:
         """How often there was no free block, as of the last :meth:`count`."""
         return self._sums[2]
 
-    def _sequence(self, head: int) -> int:
-        low, high = self._words[head + _SEQUENCE], self._words[head + _SEQUENCE + 1]
-        return high << 32 | low
+    def _head(self, number: int) -> int:
+        """Return where a block begins, in words, by how many were before it."""
+        return number % self._settings.blocks * self._settings.block_bytes // 4
 
-    def _batch(self, place: int, count: int, first: int, number: int) -> FrameBatch:
-        end = place + self._settings.block_bytes
-        block = self._data[place:end]
-        offsets, times_ns = np.empty((2, count), np.int64)
-        lengths, wire_lens, indexes = np.empty((3, count), np.uint32)
-        kinds = np.empty(count, np.uint16)
-        columns = Columns(
-            offsets.data, lengths.data, wire_lens.data, times_ns.data, indexes.data, kinds.data
-        )
-        words, halves = self._words[place // 4 : end // 4], self._halves[place // 2 : end // 2]
-        walk(block, words, halves, first, columns)
+    def _is_ready(self, number: int) -> bool:
+        return bool(self._words[self._head(number) + _BLOCK_STATUS] & _STATUS_USER)
+
+    def _sequence(self, number: int) -> int:
+        place = self._head(number) + _SEQUENCE
+        return self._words[place + 1] << 32 | self._words[place]
+
+    def _batch(self, block: int, counts: Sequence[int], number: int) -> FrameBatch:
+        """Return the frames of blocks one behind the other, of which the first is the given one."""
+        total = sum(counts)
+        offsets, times_ns = np.empty((2, total), np.int64)
+        lengths, wire_lens, indexes = np.empty((3, total), np.uint32)
+        kinds = np.empty(total, np.uint16)
+        size = self._settings.block_bytes
+        begin, end = block * size, (block + len(counts)) * size
+        data = self._data[begin:end]
+        words, halves = self._words[begin // 4 : end // 4], self._halves[begin // 2 : end // 2]
+        row = 0
+        for place, count in enumerate(counts):
+            rows = slice(row, row + count)
+            found = (offsets, lengths, wire_lens, times_ns, indexes, kinds)
+            first = place * size + words[place * size // 4 + _FIRST_FRAME]
+            walk(data, words, halves, first, Columns(*(each[rows].data for each in found)))
+            row += count
         interfaces, names = self._interfaces(indexes)
         return FrameBatch(
-            buffer=block,
+            buffer=data,
             offsets=offsets,
             lengths=lengths,
             wire_lens=wire_lens,
             times_ns=times_ns,
-            numbers=np.arange(number, number + count, dtype=np.uint64),
+            numbers=np.arange(number, number + total, dtype=np.uint64),
             link_types=_LINK_TYPES[kinds],
             interfaces=interfaces,
             interface_names=names,

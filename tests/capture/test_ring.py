@@ -162,6 +162,21 @@ def test_blocks_come_round_many_times(cable: Cable) -> None:
     assert ring.counts() == SourceCounts(5_000, 0, 0)
 
 
+def test_blocks_that_are_ready_are_one_batch_of_half_the_ring_at_most(cable: Cable) -> None:
+    left, _ = cable
+    sizes = []
+    for blocks in (2, 8):
+        settings = replace(SMALL, blocks=blocks)
+        with ringing(left, "veth0", text="udp", settings=settings) as ring:
+            send_datagrams(left, "10.99.0.2", 700)
+            first = frames_of(ring.read(1))
+            sizes.append(len(first))
+            frames = first + rest(ring)
+        assert datagrams(frames) == list(range(len(frames)))
+    assert len(frames) == 700
+    assert sizes[1] == 4 * sizes[0]
+
+
 def test_what_a_full_ring_drops_is_counted(cable: Cable) -> None:
     left, _ = cable
     with ringing(left, "veth0", text="udp", settings=SMALL) as ring:
@@ -266,6 +281,25 @@ def test_who_is_killed_while_counting_loses_no_count(
         send_datagrams(left, "10.99.0.2", 12)
         assert len(rest(ring)) == 42
         assert sock.waiting == 0
+
+
+@pytest.mark.parametrize("stores", range(3))
+def test_who_is_killed_before_blocks_are_taken_took_none(
+    cable: Cable, stores: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, _ = cable
+    with ringing(left, "veth0", text="udp") as ring:
+        [sock] = ring._sockets
+        send_datagrams(left, "10.99.0.2", 30)
+        cells = sock._cells
+        monkeypatch.setattr(sock, "_cells", Deadly(cells, stores))
+        with pytest.raises(Killed):
+            read_until(ring, lambda frames: len(frames) > 0)
+        monkeypatch.setattr(sock, "_cells", cells)
+        sock.count()
+        assert (sock.waiting, sock.read) == (30, 0)
+        sock.recover()
+        assert datagrams(rest(ring)) == list(range(30))
 
 
 class Deadly:
