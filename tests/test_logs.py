@@ -160,6 +160,15 @@ def test_colours_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
     assert re.fullmatch(LINE % ("INFO", "hello"), plain.stderr)
 
 
+@pytest.mark.parametrize("config", [None, PACKAGED / "colors-logging.json"])
+def test_a_package_that_logs_what_it_raises_as_well_is_silent(
+    config: Path | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.setup(config, None, name="packets-pcap")
+    logging.getLogger("gcsfs").error("out of retries")
+    assert not capsys.readouterr().err
+
+
 def test_the_packaged_colours_show_details_of_our_own_alone() -> None:
     shown = on_a_terminal(str(PACKAGED / "colors-logging.json"))
     assert re.search(r"\x1b\[36m\S+ \S+ - network_pipeline.tests - DEBUG - details\x1b\[0m", shown)
