@@ -29,6 +29,9 @@ WATCH_SECONDS = 0.5
 #: At the end, how long a block may take that the kernel has not given over yet.
 _LAST_BLOCK_SECONDS = 10.0
 _POLL_MS = 20
+#: How long a block that is ready waits for others, at most, and how often they are looked for.
+_GATHER_SECONDS = 0.05
+_GATHER_STEP_SECONDS = 0.005
 
 #: What a read returns where no frame came.
 NO_FRAMES = FrameBatch(
@@ -109,7 +112,8 @@ class Ring:
         self._watch()
         batch = self._next()
         if batch is None:
-            self._poll.poll(timeout * 1000)
+            if self._poll.poll(timeout * 1000):
+                self._gather()
             batch = self._next()
         return batch or NO_FRAMES
 
@@ -160,6 +164,12 @@ class Ring:
         if self._blocks_of:
             self._blocks_of.give_back()
             self._blocks_of = None
+
+    def _gather(self) -> None:
+        """Wait for more blocks: the larger a batch is, the less it costs of each frame."""
+        due = time.monotonic() + _GATHER_SECONDS
+        while time.monotonic() < due and not any(sock.has_batch for sock in self._sockets):
+            time.sleep(_GATHER_STEP_SECONDS)
 
     def _next(self) -> FrameBatch | None:
         """Take the next blocks, of each ring in its turn."""

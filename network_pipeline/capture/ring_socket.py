@@ -198,9 +198,7 @@ class RingSocket:
         The batch is void once the blocks are given back.
         """
         taken, read = self._taken
-        end_of_ring = taken + self._settings.blocks - taken % self._settings.blocks
-        numbers = range(taken, min(taken + self._most_blocks, end_of_ring))
-        self._held = list(itertools.takewhile(self._is_ready, numbers))
+        self._held = list(itertools.takewhile(self._is_ready, self._following()))
         if not self._held:
             return None
         counts = [self._words[self._head(each) + _FRAMES] for each in self._held]
@@ -211,6 +209,11 @@ class RingSocket:
         self._cells[place + 1] = read + sum(counts)
         self._cells[_TAKES] = takes
         return self._batch(taken % self._settings.blocks, counts, number)
+
+    @property
+    def has_batch(self) -> bool:
+        """Whether so many blocks are ready that the next batch cannot have more."""
+        return self._is_ready(self._following()[-1])
 
     def give_back(self) -> None:
         """Give the blocks that were taken last back to the kernel, the oldest first."""
@@ -243,6 +246,12 @@ class RingSocket:
     def read(self) -> int:
         """How many frames were taken."""
         return self._taken[1]
+
+    def _following(self) -> range:
+        """Return which blocks come next, as many as may be one batch."""
+        taken, _ = self._taken
+        end_of_ring = taken + self._settings.blocks - taken % self._settings.blocks
+        return range(taken, min(taken + self._most_blocks, end_of_ring))
 
     @property
     def _taken(self) -> tuple[int, int]:

@@ -166,7 +166,7 @@ def test_blocks_that_are_ready_are_one_batch_of_half_the_ring_at_most(cable: Cab
     left, _ = cable
     sizes = []
     for blocks in (2, 8):
-        settings = replace(SMALL, blocks=blocks)
+        settings = replace(SMALL, blocks=blocks, retire_ms=1_000)  # given over when full
         with ringing(left, "veth0", text="udp", settings=settings) as ring:
             send_datagrams(left, "10.99.0.2", 700)
             first = frames_of(ring.read(1))
