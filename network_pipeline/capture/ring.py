@@ -95,7 +95,7 @@ class Ring:
         """
         for sock in self._sockets:
             sock.recover()
-            self._dropped_before += sock.dropped
+            self._dropped_before += sock.cells.dropped
             self._poll.register(sock, select.POLLIN)
 
     def read(self, timeout: float) -> FrameBatch:
@@ -138,13 +138,13 @@ class Ring:
         """Return the counts since :meth:`open`."""
         for sock in self._sockets:
             sock.count()
-        dropped = sum(sock.dropped for sock in self._sockets) - self._dropped_before
+        dropped = sum(sock.cells.dropped for sock in self._sockets) - self._dropped_before
         captured = self._numbered + self._not_sampled + dropped
         return SourceCounts(captured, dropped, 0, self._not_sampled)
 
     def freezes(self) -> int:
         """Return how often a ring was full, since it was opened."""
-        return sum(sock.freezes for sock in self._sockets)
+        return sum(sock.cells.freezes for sock in self._sockets)
 
     def _rest(self, ends: float) -> FrameBatch:
         """Return the next frames; none only where there will be no more."""

@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 from network_pipeline.capture import af_packet
 from network_pipeline.capture.libpcap import Program
-from network_pipeline.capture.ring_socket import CELLS, RingSocket
+from network_pipeline.capture.ring_cells import CELLS
+from network_pipeline.capture.ring_socket import RingSocket
 from network_pipeline.errors import CaptureError
 from network_pipeline.settings import RingSettings
 
@@ -142,9 +143,9 @@ class RingGroup:
         """Return what was counted in the rings that a worker has now."""
         rings = self._rings[worker]
         return Totals(
-            sum(ring.read for ring in rings),
-            sum(ring.dropped for ring in rings),
-            sum(ring.freezes for ring in rings),
+            sum(ring.cells.read for ring in rings),
+            sum(ring.cells.dropped for ring in rings),
+            sum(ring.cells.freezes for ring in rings),
         )
 
     def settle(self) -> tuple[int, int]:
@@ -157,10 +158,10 @@ class RingGroup:
         waiting = dropped = 0
         for ring in itertools.chain(*self._rings):
             ring.refuse()
-            before = ring.dropped
+            before = ring.cells.dropped
             ring.count()
-            waiting += ring.waiting
-            dropped += ring.dropped - before
+            waiting += ring.cells.waiting
+            dropped += ring.cells.dropped - before
         return waiting, dropped
 
     def close(self, but: int | None = None) -> None:

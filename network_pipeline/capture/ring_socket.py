@@ -9,17 +9,13 @@ than a few large ones do. Blocks that are ready and lie one behind the other bec
 :class:`~network_pipeline.frames.FrameBatch`, whose buffer are the blocks themselves: nothing is
 copied, and the more waits, the less a batch costs of each frame.
 
-What was taken is noted in *cells*, which may lie in memory that processes share: where a process
-that reads a ring was killed, another goes on behind the last block that it took, and its frames are
-still counted. Blocks are noted as taken before they are looked at, so none is read twice. As the
-kernel tells its counts it forgets them, so it writes them into cells itself: who is killed then
-loses none.
+What was taken is noted in :mod:`.ring_cells`: where a process that reads a ring was killed, another
+goes on behind it.
 """
 
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import itertools
 import logging
 import mmap
@@ -31,7 +27,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from network_pipeline.capture import af_packet, devices, filters, libpcap
-from network_pipeline.capture.af_packet import PACKET_STATISTICS, SOL_PACKET
+from network_pipeline.capture.af_packet import SOL_PACKET
+from network_pipeline.capture.ring_cells import CELLS, RingCells
 from network_pipeline.capture.ring_frames import RESERVED_BYTES, Columns, walk
 from network_pipeline.errors import CaptureError
 from network_pipeline.frames import FrameBatch
@@ -39,14 +36,6 @@ from network_pipeline.settings import RingSettings
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-#: Cells of a ring: how often blocks were taken; how many, and frames in them, in one place for an
-#: even number of times and in one for an odd; how often the kernel's counts were added up; their
-#: sums (frames, dropped ones among them, how often it found no free block), then its last answer,
-#: both in two places as well.
-CELLS = 16
-_TAKES, _ADDED = 0, 5
-_TAKEN, _SUMS, _ANSWERS = (1, 3), (6, 9), (12, 14)
 
 #: Blocks of one batch have so many bytes at most, and are not more than half of the ring's.
 _BATCH_BYTES = 4 * 1024 * 1024
@@ -64,7 +53,6 @@ _RAW_HARDWARE_TIMES = 1 << 6
 _STATUS_USER = 1
 
 _REQUEST = struct.Struct("@7I")  # tpacket_req3
-_Statistics = ctypes.c_uint32 * 3  # tpacket_stats_v3: frames, dropped ones among them, freezes
 
 # Places in struct tpacket_block_desc, in units of 32 bits; the sequence number has 64.
 _BLOCK_STATUS, _FRAMES, _FIRST_FRAME, _SEQUENCE = 2, 3, 4, 6
@@ -72,15 +60,13 @@ _BLOCK_STATUS, _FRAMES, _FIRST_FRAME, _SEQUENCE = 2, 3, 4, 6
 _LINK_TYPES = np.zeros(65_536, np.uint16)
 _LINK_TYPES[list(devices.LINK_TYPES)] = list(devices.LINK_TYPES.values())
 
-_libc = ctypes.CDLL(None, use_errno=True)
-
 _log = logging.getLogger(__name__)
 
 
 class RingSocket:
     """A ring on one device, or on all of them (``any``).
 
-    ``cells`` are :data:`CELLS` integers of 64 bits. All methods but :meth:`open` work without
+    ``cells`` are those of :class:`.RingCells`. All methods but :meth:`open` work without
     privileges, in any process that has inherited the socket; one at a time may take blocks.
     """
 
@@ -89,8 +75,7 @@ class RingSocket:
     ) -> None:
         self.device = device
         self._settings = settings
-        self._cells = cells or memoryview(bytearray(8 * CELLS)).cast("q")
-        self._answers = [_Statistics.from_buffer(self._cells[at : at + 2]) for at in _ANSWERS]
+        self.cells = RingCells(cells or memoryview(bytearray(8 * CELLS)).cast("q"))
         self._socket: socket.socket | None = None
         self._data = self._words = self._halves = memoryview(b"")
         most = min(settings.blocks // 2, _BATCH_BYTES // settings.block_bytes)
@@ -197,18 +182,13 @@ class RingSocket:
 
         The batch is void once the blocks are given back.
         """
-        taken, read = self._taken
-        self._held = list(itertools.takewhile(self._is_ready, self._following()))
+        following = self._following()
+        self._held = list(itertools.takewhile(self._is_ready, following))
         if not self._held:
             return None
         counts = [self._words[self._head(each) + _FRAMES] for each in self._held]
-        # Two numbers change with one store: whoever is killed here leaves both or none.
-        takes = self._cells[_TAKES] + 1
-        place = _TAKEN[takes % 2]
-        self._cells[place] = taken + len(counts)
-        self._cells[place + 1] = read + sum(counts)
-        self._cells[_TAKES] = takes
-        return self._batch(taken % self._settings.blocks, counts, number)
+        self.cells.take(len(counts), sum(counts))
+        return self._batch(following[0] % self._settings.blocks, counts, number)
 
     @property
     def has_batch(self) -> bool:
@@ -223,7 +203,7 @@ class RingSocket:
 
     def recover(self) -> None:
         """Give blocks back that a process took which was killed since."""
-        taken, _ = self._taken
+        taken = self.cells.taken
         self._held = [
             number
             for number in range(max(0, taken - self._most_blocks), taken)
@@ -234,71 +214,18 @@ class RingSocket:
     def is_drained(self) -> bool:
         """Return whether all frames that the kernel put into the ring were taken."""
         self.count()
-        return self.waiting <= 0
-
-    @property
-    def waiting(self) -> int:
-        """How many frames in the ring were not taken, as of the last :meth:`count`."""
-        counted, dropped, _ = self._sums
-        return counted - dropped - self.read
-
-    @property
-    def read(self) -> int:
-        """How many frames were taken."""
-        return self._taken[1]
+        return self.cells.waiting <= 0
 
     def _following(self) -> range:
         """Return which blocks come next, as many as may be one batch."""
-        taken, _ = self._taken
+        taken = self.cells.taken
         end_of_ring = taken + self._settings.blocks - taken % self._settings.blocks
         return range(taken, min(taken + self._most_blocks, end_of_ring))
 
-    @property
-    def _taken(self) -> tuple[int, int]:
-        """How many blocks were taken, and how many frames were in them."""
-        place = _TAKEN[self._cells[_TAKES] % 2]
-        return self._cells[place], self._cells[place + 1]
-
     def count(self) -> None:
-        """Ask the kernel for its counts, which then begin at zero again, and add them to ours."""
+        """Ask the kernel for its counts, as long as the socket is open; ``cells`` adds them up."""
         if self._socket is not None:
-            self._add_up()  # what somebody asked for who was killed
-            self._ask(self._socket)
-            self._add_up()
-
-    def _ask(self, sock: socket.socket) -> None:
-        answer = self._answers[self._cells[_ADDED] % 2]
-        size = ctypes.c_uint32(ctypes.sizeof(answer))
-        if _libc.getsockopt(
-            sock.fileno(), SOL_PACKET, PACKET_STATISTICS, answer, ctypes.byref(size)
-        ):
-            raise OSError(ctypes.get_errno(), "the kernel tells no statistics")
-
-    def _add_up(self) -> None:
-        """Add the last answer to the sums. All of it changes with one store, as in :meth:`take`."""
-        added = self._cells[_ADDED]
-        answer, following = self._answers[added % 2], self._answers[(added + 1) % 2]
-        place = _SUMS[(added + 1) % 2]
-        for each, (total, more) in enumerate(zip(self._sums, answer, strict=True)):
-            self._cells[place + each] = total + more
-        following[:] = [0, 0, 0]
-        self._cells[_ADDED] = added + 1
-
-    @property
-    def _sums(self) -> tuple[int, int, int]:
-        place = _SUMS[self._cells[_ADDED] % 2]
-        counted, dropped, freezes = self._cells[place : place + 3]
-        return counted, dropped, freezes
-
-    @property
-    def dropped(self) -> int:
-        """How many frames found no free block, as of the last :meth:`count`."""
-        return self._sums[1]
-
-    @property
-    def freezes(self) -> int:
-        """How often there was no free block, as of the last :meth:`count`."""
-        return self._sums[2]
+            self.cells.count(self._socket)
 
     def _head(self, number: int) -> int:
         """Return where a block begins, in words, by how many were before it."""

@@ -197,7 +197,7 @@ def _status(values: cli.Values) -> None:
 
 
 def _check(values: cli.Values) -> list[str]:
-    from network_pipeline.capture.ring_socket import CELLS  # noqa: PLC0415
+    from network_pipeline.capture.ring_cells import CELLS  # noqa: PLC0415
 
     agent = settings.agent_settings(values, cli.payload_key(values))
     broker = settings.broker_settings(values)

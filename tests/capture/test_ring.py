@@ -17,7 +17,8 @@ from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 
 from network_pipeline.capture.filters import programs
 from network_pipeline.capture.ring import Ring, open_sockets
-from network_pipeline.capture.ring_socket import CELLS, RingSocket
+from network_pipeline.capture.ring_cells import CELLS
+from network_pipeline.capture.ring_socket import RingSocket
 from network_pipeline.capture.source import SourceCounts
 from network_pipeline.errors import CaptureError
 from network_pipeline.frames import Frame, LinkType
@@ -271,16 +272,16 @@ def test_who_is_killed_while_counting_loses_no_count(
         [sock] = ring._sockets
         sock.count()
         send_datagrams(left, "10.99.0.2", 30)
-        cells = sock._cells
-        monkeypatch.setattr(sock, "_cells", Deadly(cells, stores))
+        cells = sock.cells._cells
+        monkeypatch.setattr(sock.cells, "_cells", Deadly(cells, stores))
         with pytest.raises(Killed):
             sock.count()
-        monkeypatch.setattr(sock, "_cells", cells)
+        monkeypatch.setattr(sock.cells, "_cells", cells)
         sock.count()
-        assert sock.waiting == 30
+        assert sock.cells.waiting == 30
         send_datagrams(left, "10.99.0.2", 12)
         assert len(rest(ring)) == 42
-        assert sock.waiting == 0
+        assert sock.cells.waiting == 0
 
 
 @pytest.mark.parametrize("stores", range(3))
@@ -291,13 +292,13 @@ def test_who_is_killed_before_blocks_are_taken_took_none(
     with ringing(left, "veth0", text="udp") as ring:
         [sock] = ring._sockets
         send_datagrams(left, "10.99.0.2", 30)
-        cells = sock._cells
-        monkeypatch.setattr(sock, "_cells", Deadly(cells, stores))
+        cells = sock.cells._cells
+        monkeypatch.setattr(sock.cells, "_cells", Deadly(cells, stores))
         with pytest.raises(Killed):
             read_until(ring, lambda frames: len(frames) > 0)
-        monkeypatch.setattr(sock, "_cells", cells)
+        monkeypatch.setattr(sock.cells, "_cells", cells)
         sock.count()
-        assert (sock.waiting, sock.read) == (30, 0)
+        assert (sock.cells.waiting, sock.cells.read) == (30, 0)
         sock.recover()
         assert datagrams(rest(ring)) == list(range(30))
 
