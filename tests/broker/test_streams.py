@@ -17,7 +17,7 @@ from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
 from network_pipeline.broker import streams, topology
-from network_pipeline.broker.group import GROUP
+from network_pipeline.broker.group import GROUP, Group
 from network_pipeline.broker.publisher import Publisher
 from network_pipeline.errors import BrokerRefused, BrokerUnreachable
 from network_pipeline.message import Message
@@ -105,6 +105,26 @@ def test_each_failed_delivery_halves_what_is_taken_at_once(
         second.ack(got)
         more = flow.receive(second, 4, ack=False)
     assert [flow.number_of(each) for each in [*got, *more]] == list(range(8))
+
+
+def test_a_take_over_asks_for_no_more_than_it_takes(settings: BrokerSettings, client: Any) -> None:
+    flow.publish(settings, map(flow.message, range(9)))
+    with flow.consuming(settings) as first:
+        held = flow.receive(first, 9, ack=False)
+    connection = topology.connect(settings)
+    try:
+        wire = connection.channel().wire
+        consumer = Group(wire, settings.queue, "me", visibility_seconds=60, delivery_limit=20)
+        with client.monitor() as commands:
+            taken = [consumer.take_over(room, most) for room, most in ((64, 4), (3, 64), (64, 64))]
+            client.echo("the end")
+            said = iter(lambda: commands.next_command()["command"], "ECHO the end")
+            asked = [words.rpartition(" ")[2] for words in said if words.startswith("XPENDING")]
+    finally:
+        connection.release()
+    assert asked == ["4", "3", "64"]
+    assert [len(each) for each in taken] == [4, 3, 2]
+    assert [each.body for entries in taken for each in entries] == [each.body for each in held]
 
 
 def test_a_message_at_the_delivery_limit_is_set_aside(
