@@ -382,6 +382,23 @@ def test_a_queue_that_is_full_enough_is_spared(
     assert sorted(got) == list(range(1000))
 
 
+@pytest.mark.parametrize("most", [0, 1000])
+def test_a_limit_of_less_than_a_message_is_one_message(
+    redis_server: servers.RedisServer, place: Path, most: int
+) -> None:
+    settings = BrokerSettings(redis_server.url, unique_queue())
+    how = limits(place, queue_max_messages=most, queue_max_bytes=100)
+    agent = Agent(settings, how).start()
+    agent.give(range(3), size=200)
+    agent.await_spooled(2)
+    assert flow.left(settings) == agent.counts["published"] == 1
+    with flow.consuming(settings) as consumer:
+        got = flow.receive_numbers(consumer, {0, 1, 2})
+    agent.await_published(3)
+    assert agent.stop() == {"published": 3}
+    assert got == [0, 1, 2]
+
+
 # -- damage
 
 
