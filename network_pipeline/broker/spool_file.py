@@ -68,6 +68,8 @@ class SpoolFile:
         #: still be in the file.
         self._floor = 0
         self._removed: set[int] = set()
+        #: The last message that was read: those up to it may be on their way to the broker.
+        self._read_last = 0
         self._unswept = self._unswept_frames = 0
 
     def append(self, messages: Sequence[Spooled], room: int) -> bool:
@@ -110,7 +112,9 @@ class SpoolFile:
                     found.append(each)
             except (sqlite3.Error, ValueError, TypeError) as error:
                 failure = str(error)
-            if not found and self.messages:
+            if found:
+                self._read_last = found[-1].id
+            elif self.messages:
                 raise SpoolDamaged(f"{self.frames} frames in {self.path}: {failure}")
             return found
 
@@ -129,12 +133,16 @@ class SpoolFile:
                 self._sweep()
 
     def evict(self, count: int, above: int) -> list[Spooled]:
-        """Drop up to ``count`` of the oldest messages with larger ids; return them."""
+        """Drop up to ``count`` of the oldest messages; return them.
+
+        Not those with ids up to ``above``, nor any that was read.
+        """
         query = "SELECT * FROM messages WHERE id > ? ORDER BY id LIMIT ?"
         with self._lock:
             self._sweep()
             try:
-                rows = self._connection.execute(query, (above, count)).fetchall()
+                first = max(above, self._read_last)
+                rows = self._connection.execute(query, (first, count)).fetchall()
                 evicted = [_spooled(row) for row in rows]
                 if not evicted:
                     return []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import stat
 import subprocess
@@ -15,16 +16,18 @@ from pathlib import Path
 import pytest
 
 from network_pipeline.broker import buffer, link, publisher, topology
+from network_pipeline.broker.spool import Spool
 from network_pipeline.broker.spool_directory import SpoolDirectory
 from network_pipeline.broker.spool_file import Spooled
 from network_pipeline.errors import BrokerRefused, BrokerUnreachable, UsageError
 from network_pipeline.losses import Losses
 from network_pipeline.message import Message
+from network_pipeline.metrics import Counters
 from network_pipeline.settings import BrokerSettings
 from tests import servers
 from tests.broker import flow
 from tests.broker.conftest import unique_queue
-from tests.broker.spooling import Agent, files, limits
+from tests.broker.spooling import COUNTS, Agent, files, limits
 from tests.dataset import tmpfs
 
 
@@ -308,6 +311,41 @@ def test_a_full_spool_sheds_the_others_and_names_them(
     else:  # but for those that were on their way
         newest = kept[link.WINDOW :]
         assert newest == list(range(3000 - len(newest), 3000))
+
+
+def test_what_was_read_to_be_sent_is_not_shed_for_newer_ones(
+    away: BrokerSettings, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the moment in which the sender has just read it, and the spooler stores."""
+    counts = Counters(*COUNTS)
+    spool = Spool(away, limits(place, 100_000, keep="newest"), counts)
+    spool.open()
+    numbers = itertools.count(1)
+
+    def store() -> None:
+        ids = itertools.islice(numbers, 30)
+        spool.store([Spooled(each, 1, flow.message(each, 1000)) for each in ids])
+
+    while not spool.losses.pairs():
+        store()
+    file = spool.oldest()
+    assert file
+    read = file.read
+
+    def read_just_before_the_spooler_stores(most: int, most_bytes: int) -> list[Spooled]:
+        found = read(most, most_bytes)
+        store()
+        return found
+
+    monkeypatch.setattr(file, "read", read_just_before_the_spooler_stores)
+    found = spool.read(file, 10, 2**20)
+    spool.remove(file, found)
+    sent = {each.id for each in found}
+    shed = {n for first, last in spool.losses.pairs() for n in range(first, last + 1)}
+    assert (len(sent), sent & shed) == (10, set())
+    assert counts["shed"] == len(shed)
+    assert counts["spooled"] == next(numbers) - 1 - len(shed | sent) == file.messages
+    spool.close()
 
 
 def test_what_others_keep_in_the_directory_counts(
