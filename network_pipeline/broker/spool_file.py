@@ -271,7 +271,9 @@ def adopt(path: Path) -> SpoolFile | None:
         connection.execute("PRAGMA writable_schema = ON")
         _claim(connection)
         with _transaction(connection):
-            tally = connection.execute("SELECT messages, frames FROM tally").fetchone()
+            tally: Any = connection.execute("SELECT messages, frames FROM tally").fetchone() or ()
+        if [*map(type, tally)] != [int, int] or min(tally) < 0:
+            raise SpoolDamaged(f"{file.set_aside()}: its tally says {tally}")
         file.messages, file.frames = tally
     except sqlite3.Error as error:
         code = error.sqlite_errorcode & 0xFF

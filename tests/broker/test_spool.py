@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -469,6 +470,26 @@ def test_a_file_that_is_no_spool_is_set_aside(
     assert agent.stop() == {"published": 1}
     assert path.with_suffix(".damaged").read_bytes() == b"no database" * 1000
     assert "cannot be read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["DELETE FROM tally", "UPDATE tally SET frames = NULL", "UPDATE tally SET messages = -10"],
+)
+def test_a_file_whose_tally_is_damaged_is_set_aside(
+    away: BrokerSettings, place: Path, damage: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = abandoned(away, place, range(10))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(damage)
+    connection.close()
+    agent = Agent(away, limits(place)).start()
+    agent.give(range(3))
+    assert agent.stop() == {"spooled": 3}
+    [own] = files(place)
+    assert own != path
+    assert path.with_suffix(".damaged").exists()
+    assert "its tally says" in caplog.text
 
 
 def test_a_file_whose_run_ended_as_it_was_made_goes(
