@@ -277,9 +277,9 @@ def adopt(path: Path) -> SpoolFile | None:
         file.messages, file.frames = tally
     except sqlite3.Error as error:
         code = error.sqlite_errorcode & 0xFF
-        if code == sqlite3.SQLITE_ERROR:
+        if code == sqlite3.SQLITE_ERROR and not path.stat().st_size:
             return file  # without tables: its run ended as it was made
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise SpoolDamaged(f"{file.set_aside()}: {error}") from None
         connection.close()
         if code == sqlite3.SQLITE_BUSY:

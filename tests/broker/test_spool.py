@@ -473,11 +473,16 @@ def test_a_file_that_is_no_spool_is_set_aside(
 
 
 @pytest.mark.parametrize(
-    "damage",
-    ["DELETE FROM tally", "UPDATE tally SET frames = NULL", "UPDATE tally SET messages = -10"],
+    ("damage", "reason"),
+    [
+        ("DELETE FROM tally", "its tally says"),
+        ("UPDATE tally SET frames = NULL", "its tally says"),
+        ("UPDATE tally SET messages = -10", "its tally says"),
+        ("ALTER TABLE tally RENAME TO tallx", "no such table"),
+    ],
 )
 def test_a_file_whose_tally_is_damaged_is_set_aside(
-    away: BrokerSettings, place: Path, damage: str, caplog: pytest.LogCaptureFixture
+    away: BrokerSettings, place: Path, damage: str, reason: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     path = abandoned(away, place, range(10))
     connection = sqlite3.connect(path, isolation_level=None)
@@ -489,7 +494,7 @@ def test_a_file_whose_tally_is_damaged_is_set_aside(
     [own] = files(place)
     assert own != path
     assert path.with_suffix(".damaged").exists()
-    assert "its tally says" in caplog.text
+    assert reason in caplog.text
 
 
 def test_a_file_whose_run_ended_as_it_was_made_goes(
