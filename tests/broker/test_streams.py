@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import redis
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
+from network_pipeline.broker import consumer as consumer_module
 from network_pipeline.broker import streams, topology
+from network_pipeline.broker.backoff import BackOff
 from network_pipeline.broker.group import GROUP, Group
 from network_pipeline.broker.publisher import Publisher
-from network_pipeline.errors import BrokerRefused, BrokerUnreachable
+from network_pipeline.errors import BrokerLost, BrokerRefused, BrokerUnreachable
 from network_pipeline.message import Message
 from network_pipeline.settings import BrokerSettings
 from tests import servers
@@ -190,6 +193,38 @@ def test_an_orderly_stop_leaves_no_name_behind(settings: BrokerSettings, client:
         assert len(client.xinfo_consumers(settings.queue, GROUP)) == 1
     consumers = client.xinfo_consumers(settings.queue, GROUP)
     assert [(each["name"], each["pending"]) for each in consumers] == [(b"released", 3)]
+
+
+def test_tries_that_connect_in_vain_come_later_and_later(
+    settings: BrokerSettings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who may not read gets a connection and then no messages, over and over."""
+    delays = []
+
+    class Noted(BackOff):
+        def next(self) -> float:
+            delays.append(super().next())
+            return 0.0
+
+    monkeypatch.setattr(consumer_module, "BackOff", Noted)
+    user = f"reader-{settings.queue}"
+    client.execute_command("ACL SETUSER", user, "on", "nopass", "~*", "+@all", "-xreadgroup")
+    try:
+        forbidden = replace(settings, url=settings.url.replace("//", f"//{user}:any@"))
+        with flow.consuming(forbidden) as consumer:
+            while len(delays) < 6:
+                with suppress(BrokerLost):
+                    consumer.receive(0.1)
+            client.execute_command("ACL SETUSER", user, "+xreadgroup")
+            flow.publish(settings, [flow.message(0)])
+            assert flow.receive_numbers(consumer, {0}) == [0]
+            assert min(delays[3:6]) > 0.3 > delays[1]
+            client.client_kill_filter(user=user)
+            flow.publish(settings, [flow.message(1)])
+            assert flow.receive_numbers(consumer, {1}) == [1]
+        assert delays[-1] <= 0.1
+    finally:
+        client.acl_deluser(user)
 
 
 @pytest.mark.parametrize("program", ["redis", "valkey"])
