@@ -326,5 +326,5 @@ def _claim(connection: sqlite3.Connection) -> None:
 def _spooled(row: tuple[Any, ...]) -> Spooled:
     number, frames, content_type, headers, body = row
     return Spooled(
-        int(number), int(frames), Message(bytes(body), content_type, json.loads(headers))
+        int(number), int(frames), Message(bytes(body), content_type, dict(json.loads(headers)))
     )

@@ -472,6 +472,23 @@ def test_a_file_that_is_no_spool_is_set_aside(
     assert "cannot be read" in caplog.text
 
 
+def test_a_message_without_headers_ends_nothing(
+    redis_server: servers.RedisServer, place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = BrokerSettings(redis_server.url, unique_queue())
+    path = abandoned(settings, place, range(10))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE messages SET headers = '[1]' WHERE id = 4")
+    connection.close()
+    agent = Agent(settings, limits(place)).start()
+    servers.wait_until(lambda: agent.counts["damaged"] == 7, "the damage")
+    agent.give([1])
+    agent.await_published(1)
+    assert agent.stop() == {"adopted": 3, "damaged": 7, "published": 1}
+    assert "the spool is damaged: 7 frames" in caplog.text
+    assert path.with_suffix(".damaged").exists()
+
+
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
