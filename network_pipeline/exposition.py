@@ -51,7 +51,7 @@ FRAMES = {
 #: What else only grows.
 AMOUNTS = {
     "captured_bytes": "Bytes on the wire of the frames that were captured, without those that the "
-    "kernel dropped or that were not sampled.",
+    "kernel dropped, that were not sampled, or that a full queue shed before they were decoded.",
     "kernel_freezes": "How often a ring was full.",
     "worker_restarts": "Workers that died and have a successor.",
 }

@@ -79,7 +79,9 @@ class PageServer:
         assert self._listening
         self._selector = selector
         selector.register(self._listening, selectors.EVENT_READ, self._accept)
-        _log.info("metrics on http://%s:%d/metrics", *self._place)
+        address, port = self._place
+        host = f"[{address}]" if ":" in address else address  # RFC 3986, section 3.2.2
+        _log.info("metrics on http://%s:%d/metrics", host, port)
 
     def turn(self) -> None:
         """Hang up on who takes too long."""

@@ -233,6 +233,8 @@ class Supervisor:
             privileges.end_with_parent(signal.SIGTERM)
             if os.getppid() == parent:
                 code = self._run_worker(self._rings.of(seat.number), seat.slot, seat.session)
+        except Exception:
+            _log.exception("worker %d cannot begin", seat.number)
         finally:
             logging.shutdown()
             os._exit(code)

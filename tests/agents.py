@@ -25,6 +25,12 @@ from tests.netns import Namespace
 _AGENT = "import sys; from network_pipeline.scripts.agent import main; sys.exit(main())"
 
 
+def workers(said: str) -> list[int]:
+    """Return the processes of the workers that were started last, by what the agent said."""
+    found = re.findall(r"worker (\d+) is process (\d+)", said)
+    return list({number: int(pid) for number, pid in found}.values())
+
+
 class Agent(Part):
     """The command, running in a namespace."""
 
@@ -46,8 +52,7 @@ class Agent(Part):
     @property
     def workers(self) -> list[int]:
         """The processes of the workers that were started last."""
-        found = re.findall(r"worker (\d+) is process (\d+)", self.said())
-        return list({number: int(pid) for number, pid in found}.values())
+        return workers(self.said())
 
     def counts(self) -> dict[str, int]:
         """Return what it said at its end that it counted."""

@@ -18,17 +18,11 @@ from typing import Any
 import pytest
 import yaml
 
-from network_pipeline import rules, settings
-from network_pipeline.options import (
-    BROKER_OPTIONS,
-    CAPTURE_OPTIONS,
-    LOG_OPTION,
-    METRICS_OPTIONS,
-    PROCESSOR_OPTIONS,
-    PUBLISHER_OPTIONS,
-)
+from network_pipeline import rules
+from network_pipeline.options import CAPTURE_OPTIONS, PROCESSOR_OPTIONS
 from network_pipeline.scripts import agent
 from network_pipeline.supervisor import END_SECONDS, STUCK_SECONDS
+from tests.test_docs import SERVICE_OPTIONS, SPLUNK_VARIABLES
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCKER = ROOT / "docker"
@@ -39,17 +33,7 @@ COMPOSE = {path.stem: yaml.safe_load(path.read_text()) for path in DOCKER.glob("
 SERVICES = [(file, name) for file, content in COMPOSE.items() for name in content["services"]]
 OURS = [(file, name) for file, name in SERVICES if file == "pipeline"]
 
-VARIABLES = {
-    option.variable
-    for option in (
-        *BROKER_OPTIONS,
-        *PUBLISHER_OPTIONS,
-        *CAPTURE_OPTIONS,
-        *PROCESSOR_OPTIONS,
-        *METRICS_OPTIONS,
-        LOG_OPTION,
-    )
-} | set(re.findall(r'"(SPLUNK_\w+)"', Path(settings.__file__).read_text()))
+VARIABLES = {*(option.variable for option in SERVICE_OPTIONS), *SPLUNK_VARIABLES}
 
 #: Those of the RabbitMQ image.
 RABBITMQ_VARIABLES = {"RABBITMQ_DEFAULT_USER", "RABBITMQ_DEFAULT_PASS"}

@@ -33,15 +33,19 @@ ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.rst").read_text()
 DOCS = README + "".join(path.read_text() for path in sorted((ROOT / "docs").glob("*.rst")))
 COMMANDS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["scripts"]
-OPTIONS = (
+#: Of what runs all the time: captures and processors.
+SERVICE_OPTIONS = (
     *BROKER_OPTIONS,
     *PUBLISHER_OPTIONS,
     *CAPTURE_OPTIONS,
-    *RING_OPTIONS,
-    *AGENT_OPTIONS,
     *PROCESSOR_OPTIONS,
     *METRICS_OPTIONS,
     LOG_OPTION,
+)
+OPTIONS = (
+    *SERVICE_OPTIONS,
+    *RING_OPTIONS,
+    *AGENT_OPTIONS,
     *send.OPTIONS,
     *listen.OPTIONS,
     main.PORT_OPTION,
@@ -51,6 +55,7 @@ OPTIONS = (
     *prepare_dataset.AUDIT_OPTIONS,
     *flows.OPTIONS,
 )
+SPLUNK_VARIABLES = re.findall(r'"(SPLUNK_\w+)"', Path(settings.__file__).read_text())
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -64,9 +69,7 @@ def test_every_variable_and_its_flag_are_described(option: Option) -> None:
     assert row.search(README)
 
 
-@pytest.mark.parametrize(
-    "variable", re.findall(r'"(SPLUNK_\w+)"', Path(settings.__file__).read_text())
-)
+@pytest.mark.parametrize("variable", SPLUNK_VARIABLES)
 def test_every_splunk_variable_is_described(variable: str) -> None:
     assert f"``{variable}``" in README
 

@@ -172,3 +172,16 @@ def test_a_port_that_is_taken(loop: Loop) -> None:
     second = PageServer(("127.0.0.1", loop.port), page)
     with pytest.raises(UsageError, match=f"no metrics on 127.0.0.1 port {loop.port}: Address alr"):
         second.listen()
+
+
+@pytest.mark.parametrize(("address", "host"), [("127.0.0.1", "127.0.0.1"), ("::1", "[::1]")])
+def test_it_says_where_it_serves(address: str, host: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
+    [port] = servers.free_ports(1)
+    server = PageServer((address, port), page)
+    with selectors.PollSelector() as selector:
+        server.listen()
+        server.open(selector)
+        socket.create_connection((address, port)).close()
+        server.close()
+    assert caplog.messages == [f"metrics on http://{host}:{port}/metrics"]

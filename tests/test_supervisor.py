@@ -417,6 +417,29 @@ def test_a_worker_that_there_is_no_room_for_is_tried_again(site: Site, cable: Ca
     assert len(site.rows(sent)) == sent
 
 
+class LonelyAgent(Agent):
+    """Has workers that the kernel does not tell of their supervisor's end."""
+
+    code = """
+import sys
+from network_pipeline import privileges
+from network_pipeline.errors import CaptureError
+def refused(number):
+    raise CaptureError("cannot ask for a signal: Operation not permitted")
+privileges.end_with_parent = refused
+from network_pipeline.scripts.agent import main
+sys.exit(main())
+"""
+
+
+def test_a_worker_that_cannot_begin_says_why(site: Site) -> None:
+    agent = site.agent("--device", "veth0", "--workers", "1", kind=LonelyAgent)
+    assert agent.wait() == 1
+    assert "worker 0 cannot begin" in agent.said()
+    assert "CaptureError: cannot ask for a signal: Operation not permitted" in agent.said()
+    assert "workers ended with errors, which they have said" in agent.said()
+
+
 # -- what is said goes to Splunk -------------------------------------------------------------------
 
 

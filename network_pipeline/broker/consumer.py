@@ -108,7 +108,11 @@ class Consumer:
         """
         with self._using() as held:
             subscription = held or self._reconnect(timeout)
-            return self._await_deliveries(subscription, timeout) if subscription else []
+            if subscription is None:
+                return []
+            deliveries = self._await_deliveries(subscription, timeout)
+            self._back_off.reset()  # not before: who may connect need not be allowed to read
+            return deliveries
 
     def ack(self, deliveries: Iterable[Delivery]) -> None:
         """Acknowledge deliveries, in any order; void ones are skipped.
@@ -201,7 +205,6 @@ class Consumer:
             log.debug("%s", error)
             self._next_try = time.monotonic() + self._back_off.next()
             return None
-        self._back_off.reset()
         log.info("connected to the broker at %s again", self._settings.safe_url)
         return self._subscription
 

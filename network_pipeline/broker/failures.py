@@ -45,7 +45,12 @@ _REFUSALS = (
     ssl.SSLCertVerificationError,
 )
 #: Answers of a Redis that is starting, failing over or busy: they pass by themselves.
-_PASSING = (redis_errors.BusyLoadingError, redis_errors.ReadOnlyError, redis_errors.TryAgainError)
+_PASSING = (
+    redis_errors.BusyLoadingError,
+    redis_errors.ReadOnlyError,
+    redis_errors.TryAgainError,
+    redis_errors.ClusterDownError,
+)
 
 
 def as_broker_error(error: BaseException, settings: BrokerSettings) -> BrokerError:

@@ -104,7 +104,8 @@ class Group:
 
         At most ``most``, and as a group no more than ``room`` halved for each failed delivery.
         """
-        query = ("IDLE", self._idle_ms, "-", "+", room)
+        most = min(room, most)
+        query = ("IDLE", self._idle_ms, "-", "+", most)
         abandoned = self._wire.call("XPENDING", self._key, GROUP, *query)
         exhausted = [entry[0] for entry in abandoned if entry[3] >= self._delivery_limit]
         if exhausted:

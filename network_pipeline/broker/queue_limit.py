@@ -73,6 +73,9 @@ class QueueLimit:
     def _look(self, channel: Link, mean: float) -> None:
         self.held = channel.queue_length(self._queue)
         self._next_look = time.monotonic() + _LOOK_SECONDS
-        limits = [limit for limit in (self._max_messages, int(self._max_bytes / mean)) if limit]
-        self._room = min(limits) - self.held
-        self.refusal = f"the queue holds {self.held} messages, its limit is {min(limits)}"
+        limits = [self._max_messages] if self._max_messages else []
+        if self._max_bytes:  # which may be less than one message has
+            limits.append(max(1, int(self._max_bytes / mean)))
+        most = min(limits)
+        self._room = most - self.held
+        self.refusal = f"the queue holds {self.held} messages, its limit is {most}"

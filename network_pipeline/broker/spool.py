@@ -44,7 +44,7 @@ class Spool:
         self._own: SpoolFile | None = None
         self._adopted: list[SpoolFile] = []
         self._is_storing = False
-        #: The last message of this run that may be on its way to the broker.
+        #: The last message that went on its way to the broker from memory.
         self._in_flight = 0
         self._next_log = 0.0
 
@@ -102,16 +102,13 @@ class Spool:
     def read(self, file: SpoolFile, most: int, most_bytes: int) -> list[Spooled]:
         """Return the oldest messages of a file; none where it is damaged, which is counted."""
         try:
-            found = file.read(most, most_bytes)
+            return file.read(most, most_bytes)
         except SpoolDamaged as error:
             self._give_up(file, error)
             return []
-        if found and file is self._own:
-            self._in_flight = found[-1].id
-        return found
 
     def note_in_flight(self, number: int) -> None:
-        """Tell up to which message those of this run may be on their way to the broker."""
+        """Tell up to which message those from memory may be on their way to the broker."""
         self._in_flight = number
 
     def remove(self, file: SpoolFile, taken: Sequence[Spooled]) -> None:

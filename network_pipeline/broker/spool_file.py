@@ -68,6 +68,8 @@ class SpoolFile:
         #: still be in the file.
         self._floor = 0
         self._removed: set[int] = set()
+        #: The last message that was read: those up to it may be on their way to the broker.
+        self._read_last = 0
         self._unswept = self._unswept_frames = 0
 
     def append(self, messages: Sequence[Spooled], room: int) -> bool:
@@ -110,7 +112,9 @@ class SpoolFile:
                     found.append(each)
             except (sqlite3.Error, ValueError, TypeError) as error:
                 failure = str(error)
-            if not found and self.messages:
+            if found:
+                self._read_last = found[-1].id
+            elif self.messages:
                 raise SpoolDamaged(f"{self.frames} frames in {self.path}: {failure}")
             return found
 
@@ -129,12 +133,16 @@ class SpoolFile:
                 self._sweep()
 
     def evict(self, count: int, above: int) -> list[Spooled]:
-        """Drop up to ``count`` of the oldest messages with larger ids; return them."""
+        """Drop up to ``count`` of the oldest messages; return them.
+
+        Not those with ids up to ``above``, nor any that was read.
+        """
         query = "SELECT * FROM messages WHERE id > ? ORDER BY id LIMIT ?"
         with self._lock:
             self._sweep()
             try:
-                rows = self._connection.execute(query, (above, count)).fetchall()
+                first = max(above, self._read_last)
+                rows = self._connection.execute(query, (first, count)).fetchall()
                 evicted = [_spooled(row) for row in rows]
                 if not evicted:
                     return []
@@ -263,13 +271,15 @@ def adopt(path: Path) -> SpoolFile | None:
         connection.execute("PRAGMA writable_schema = ON")
         _claim(connection)
         with _transaction(connection):
-            tally = connection.execute("SELECT messages, frames FROM tally").fetchone()
+            tally: Any = connection.execute("SELECT messages, frames FROM tally").fetchone() or ()
+        if [*map(type, tally)] != [int, int] or min(tally) < 0:
+            raise SpoolDamaged(f"{file.set_aside()}: its tally says {tally}")
         file.messages, file.frames = tally
     except sqlite3.Error as error:
         code = error.sqlite_errorcode & 0xFF
-        if code == sqlite3.SQLITE_ERROR:
+        if code == sqlite3.SQLITE_ERROR and not path.stat().st_size:
             return file  # without tables: its run ended as it was made
-        if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        if code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             raise SpoolDamaged(f"{file.set_aside()}: {error}") from None
         connection.close()
         if code == sqlite3.SQLITE_BUSY:
@@ -316,5 +326,5 @@ def _claim(connection: sqlite3.Connection) -> None:
 def _spooled(row: tuple[Any, ...]) -> Spooled:
     number, frames, content_type, headers, body = row
     return Spooled(
-        int(number), int(frames), Message(bytes(body), content_type, json.loads(headers))
+        int(number), int(frames), Message(bytes(body), content_type, dict(json.loads(headers)))
     )

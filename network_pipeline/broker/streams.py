@@ -44,9 +44,8 @@ VISIBILITY_SECONDS = 60.0
 _BLOCK_SECONDS = 1.0
 #: XREADGROUP waits by itself; this much passes while the prefetch count allows no reading.
 _PAUSE_SECONDS = 0.01
-#: Entries of one reading at the most, and of the first one. Redis knows no limit in bytes, and a
-#: reply is in memory twice: so the next reading asks for as many as these bytes are of the last.
-_READ_COUNT = 256
+#: Entries of the first reading. Redis knows no limit in bytes, and a reply is in memory twice: so
+#: the next one asks for as many as these bytes are of the last, where there is room for so many.
 _FIRST_READ_COUNT = 16
 _READ_BYTES = 16 * 1024 * 1024
 #: Longest wait for replicas.
@@ -185,7 +184,7 @@ class Channel(virtual.Channel):
     def _deliver(self, entries: Sequence[Entry], redelivered: bool) -> int:
         if entries:
             mean_bytes = 1 + sum(len(entry.body) for entry in entries) // len(entries)
-            self._read_count = max(1, min(_READ_COUNT, _READ_BYTES // mean_bytes))
+            self._read_count = max(1, _READ_BYTES // mean_bytes)
         for entry in entries:
             tag = next(self._tags)
             self.qos.held[tag] = entry.id

@@ -12,7 +12,8 @@ fewer are taken at once, see ``group``.)
 
 A window counts messages, of which one may be a thousand times as large as another. Whoever asks
 RabbitMQ something has to read all that is on its way before the answer: so the window is as wide as
-messages of the size that arrived lately are ``prefetch_bytes``, where that is less.
+messages of the size that arrived lately are ``prefetch_bytes``, where that is less. It is too wide
+once where they grow all of a sudden, since RabbitMQ sent what it could by then.
 """
 
 from __future__ import annotations
@@ -74,7 +75,8 @@ class Subscription:
     def __init__(self, link: Link, *, prefetch: int, prefetch_bytes: int, name: str) -> None:
         """Store the arguments: at most ``prefetch`` messages are unacknowledged at a time.
 
-        With RabbitMQ about ``prefetch_bytes`` of bodies at most are on their way.
+        With RabbitMQ that is so as long as the window stays, and of bodies up to twice
+        ``prefetch_bytes``, unless messages grew since it was chosen.
         """
         self.link = link
         self.name = name
@@ -140,8 +142,13 @@ class Subscription:
 
     def _wide(self) -> int:
         """Return the window that is none of suspects; the last one has a message in flight."""
-        left = max(0, self._prefetch_bytes - self._unsettled_bytes)
-        most = len(self._unsettled) + int(left / max(1.0, self._message_bytes))
+        message_bytes = max(1.0, self._message_bytes)
+        if self._unsettled_bytes > _LEEWAY * self._prefetch_bytes:
+            # They grew since the window was chosen, or it would be refilled with as many for ever.
+            most = min(self._window, int(self._prefetch_bytes / message_bytes))
+        else:
+            left = max(0, self._prefetch_bytes - self._unsettled_bytes)
+            most = len(self._unsettled) + int(left / message_bytes)
         return max(1, min(self._prefetch - 1, most))
 
     def take(self) -> list[Delivery]:

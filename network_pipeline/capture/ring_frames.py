@@ -17,9 +17,6 @@ from typing import NamedTuple
 #: What a ring must reserve before each frame (PACKET_RESERVE), for the tag.
 RESERVED_BYTES = 4
 
-#: Less than any frame takes in a block: its header, its address, the alignment.
-LEAST_FRAME_BYTES = 80
-
 # Places in struct tpacket3_hdr, whose size is a multiple of its alignment, and in the sockaddr_ll
 # behind it; those of 32 and of 16 bits are counted in such.
 _NEXT, _SECONDS, _NANOSECONDS, _SNAP_LEN, _WIRE_LEN, _STATUS, _VLAN_TAG, _DEVICE = (

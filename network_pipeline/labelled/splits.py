@@ -26,8 +26,6 @@ from network_pipeline.errors import UsageError
 FOLDS = ("train", "validation", "test")
 _NEED = (0, 2, 1)
 
-GROUPINGS = ("session", "file", "connection", "host", "time")
-
 #: The fold of rows that are in none.
 NO_FOLD = -1
 

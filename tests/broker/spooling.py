@@ -17,9 +17,9 @@ COUNTS = ("published", "spooled", "shed", "adopted", "damaged")
 
 
 def limits(
-    place: Path, max_bytes: int = 2**30, keep: str = "oldest", queue_max_messages: int = 0
+    place: Path, max_bytes: int = 2**30, keep: str = "oldest", **of_queue: int
 ) -> PublisherSettings:
-    return PublisherSettings(place, max_bytes, keep, queue_max_messages)
+    return PublisherSettings(place, max_bytes, keep, **of_queue)
 
 
 class Agent:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import redis
+from redis.crc import key_slot
 
 from network_pipeline.broker import topology
 from network_pipeline.broker.publisher import Publisher
@@ -22,6 +23,7 @@ from tests import servers
 from tests.broker import flow
 from tests.broker.conftest import unique_queue
 from tests.broker.load import Feed, Sink, settle
+from tests.broker.spooling import Agent, limits
 
 
 class Watched:
@@ -206,6 +208,29 @@ def test_a_killed_node_of_a_cluster_loses_nothing_that_was_confirmed(cluster: Cl
     killed.start()
     sink.await_traffic()
     settle(feed, sink)
+
+
+def test_an_agent_starts_while_a_cluster_is_down(tmp_path: Path) -> None:
+    """As long as some slots have no master, a cluster answers nothing."""
+    node = servers.RedisServer(
+        servers.redis_binary(), tmp_path / "node", ["--cluster-enabled", "yes"]
+    )
+    node.give_bus_port()
+    with ExitStack() as stack:
+        stack.callback(node.stop)
+        node.start()
+        asking: Any = stack.enter_context(redis.Redis(port=node.port))
+        slot = key_slot(b"load")
+        asking.execute_command("CLUSTER ADDSLOTS", slot)
+        settings = BrokerSettings(f"redis+cluster://localhost:{node.port}", "{load}")
+        with flow.expect(BrokerUnreachable, "The cluster is down"):
+            Publisher(settings, flow.counters()).start()
+        agent = Agent(settings, limits(tmp_path / "spool")).start()
+        agent.give(range(3))
+        agent.await_spooled(3)
+        asking.execute_command("CLUSTER ADDSLOTSRANGE", 0, slot - 1, slot + 1, 16383)
+        agent.await_published(3)
+        assert agent.stop() == {"published": 3}
 
 
 def test_a_prefix_keeps_queues_of_one_database_apart(redis_server: servers.RedisServer) -> None:

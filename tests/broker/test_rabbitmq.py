@@ -10,7 +10,7 @@ import pytest
 
 from network_pipeline.broker import topology
 from network_pipeline.broker.publisher import Publisher
-from network_pipeline.broker.subscription import SUSPECT_FAILURES
+from network_pipeline.broker.subscription import SUSPECT_FAILURES, Delivery
 from network_pipeline.errors import BrokerLost, BrokerRefused
 from network_pipeline.settings import BrokerSettings
 from tests import servers
@@ -151,6 +151,31 @@ def test_suspects_are_in_flight_alone(settings: BrokerSettings) -> None:
     assert sorted(map(flow.number_of, got)) == list(range(20))
     assert {each.failures for each in got} == {SUSPECT_FAILURES}
     assert {each.failures for each in fresh} == {0}
+
+
+def test_the_window_narrows_where_messages_grow(settings: BrokerSettings) -> None:
+    """Small, large, small ones; what is there is held, until nothing comes, and then acknowledged.
+
+    The window is wide when the first large ones come, so that many come at once, but no more then.
+    """
+    small, large, most = 100, 64 * 1024, 1024 * 1024
+    sizes = [small] * 200 + [large] * 400 + [small] * 400
+    flow.publish(settings, (flow.message(number, size) for number, size in enumerate(sizes)))
+    got: list[Delivery] = []
+    outstanding: list[int] = []
+    with flow.consuming(settings, prefetch=100, prefetch_bytes=most) as consumer:
+        while len(got) < len(sizes):
+            held = flow.receive(consumer, 1, ack=False)
+            while more := consumer.receive(0.2):
+                held += more
+            outstanding.append(sum(len(each.body) for each in held))
+            consumer.ack(held)
+            got += held
+    assert [flow.number_of(each) for each in got] == list(range(len(sizes)))
+    worst = outstanding.index(max(outstanding))
+    assert outstanding[worst] <= 100 * large + most
+    assert max(outstanding[worst + 1 :]) <= 2 * most
+    flow.assert_empty(settings)
 
 
 def test_a_busy_caller_keeps_its_connection(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sqlite3
 import stat
 import subprocess
 import sys
@@ -15,16 +17,18 @@ from pathlib import Path
 import pytest
 
 from network_pipeline.broker import buffer, link, publisher, topology
+from network_pipeline.broker.spool import Spool
 from network_pipeline.broker.spool_directory import SpoolDirectory
 from network_pipeline.broker.spool_file import Spooled
 from network_pipeline.errors import BrokerRefused, BrokerUnreachable, UsageError
 from network_pipeline.losses import Losses
 from network_pipeline.message import Message
+from network_pipeline.metrics import Counters
 from network_pipeline.settings import BrokerSettings
 from tests import servers
 from tests.broker import flow
 from tests.broker.conftest import unique_queue
-from tests.broker.spooling import Agent, files, limits
+from tests.broker.spooling import COUNTS, Agent, files, limits
 from tests.dataset import tmpfs
 
 
@@ -310,6 +314,41 @@ def test_a_full_spool_sheds_the_others_and_names_them(
         assert newest == list(range(3000 - len(newest), 3000))
 
 
+def test_what_was_read_to_be_sent_is_not_shed_for_newer_ones(
+    away: BrokerSettings, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also in the moment in which the sender has just read it, and the spooler stores."""
+    counts = Counters(*COUNTS)
+    spool = Spool(away, limits(place, 100_000, keep="newest"), counts)
+    spool.open()
+    numbers = itertools.count(1)
+
+    def store() -> None:
+        ids = itertools.islice(numbers, 30)
+        spool.store([Spooled(each, 1, flow.message(each, 1000)) for each in ids])
+
+    while not spool.losses.pairs():
+        store()
+    file = spool.oldest()
+    assert file
+    read = file.read
+
+    def read_just_before_the_spooler_stores(most: int, most_bytes: int) -> list[Spooled]:
+        found = read(most, most_bytes)
+        store()
+        return found
+
+    monkeypatch.setattr(file, "read", read_just_before_the_spooler_stores)
+    found = spool.read(file, 10, 2**20)
+    spool.remove(file, found)
+    sent = {each.id for each in found}
+    shed = {n for first, last in spool.losses.pairs() for n in range(first, last + 1)}
+    assert (len(sent), sent & shed) == (10, set())
+    assert counts["shed"] == len(shed)
+    assert counts["spooled"] == next(numbers) - 1 - len(shed | sent) == file.messages
+    spool.close()
+
+
 def test_what_others_keep_in_the_directory_counts(
     away: BrokerSettings, late: servers.RedisServer, place: Path
 ) -> None:
@@ -382,6 +421,23 @@ def test_a_queue_that_is_full_enough_is_spared(
     assert sorted(got) == list(range(1000))
 
 
+@pytest.mark.parametrize("most", [0, 1000])
+def test_a_limit_of_less_than_a_message_is_one_message(
+    redis_server: servers.RedisServer, place: Path, most: int
+) -> None:
+    settings = BrokerSettings(redis_server.url, unique_queue())
+    how = limits(place, queue_max_messages=most, queue_max_bytes=100)
+    agent = Agent(settings, how).start()
+    agent.give(range(3), size=200)
+    agent.await_spooled(2)
+    assert flow.left(settings) == agent.counts["published"] == 1
+    with flow.consuming(settings) as consumer:
+        got = flow.receive_numbers(consumer, {0, 1, 2})
+    agent.await_published(3)
+    assert agent.stop() == {"published": 3}
+    assert got == [0, 1, 2]
+
+
 # -- damage
 
 
@@ -414,6 +470,48 @@ def test_a_file_that_is_no_spool_is_set_aside(
     assert agent.stop() == {"published": 1}
     assert path.with_suffix(".damaged").read_bytes() == b"no database" * 1000
     assert "cannot be read" in caplog.text
+
+
+def test_a_message_without_headers_ends_nothing(
+    redis_server: servers.RedisServer, place: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = BrokerSettings(redis_server.url, unique_queue())
+    path = abandoned(settings, place, range(10))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("UPDATE messages SET headers = '[1]' WHERE id = 4")
+    connection.close()
+    agent = Agent(settings, limits(place)).start()
+    servers.wait_until(lambda: agent.counts["damaged"] == 7, "the damage")
+    agent.give([1])
+    agent.await_published(1)
+    assert agent.stop() == {"adopted": 3, "damaged": 7, "published": 1}
+    assert "the spool is damaged: 7 frames" in caplog.text
+    assert path.with_suffix(".damaged").exists()
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ("DELETE FROM tally", "its tally says"),
+        ("UPDATE tally SET frames = NULL", "its tally says"),
+        ("UPDATE tally SET messages = -10", "its tally says"),
+        ("ALTER TABLE tally RENAME TO tallx", "no such table"),
+    ],
+)
+def test_a_file_whose_tally_is_damaged_is_set_aside(
+    away: BrokerSettings, place: Path, damage: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = abandoned(away, place, range(10))
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute(damage)
+    connection.close()
+    agent = Agent(away, limits(place)).start()
+    agent.give(range(3))
+    assert agent.stop() == {"spooled": 3}
+    [own] = files(place)
+    assert own != path
+    assert path.with_suffix(".damaged").exists()
+    assert reason in caplog.text
 
 
 def test_a_file_whose_run_ended_as_it_was_made_goes(

@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,12 @@ import redis
 from kombu.connection import Connection
 from kombu.entity import Exchange, Queue
 
+from network_pipeline.broker import consumer as consumer_module
 from network_pipeline.broker import streams, topology
-from network_pipeline.broker.group import GROUP
+from network_pipeline.broker.backoff import BackOff
+from network_pipeline.broker.group import GROUP, Group
 from network_pipeline.broker.publisher import Publisher
-from network_pipeline.errors import BrokerRefused, BrokerUnreachable
+from network_pipeline.errors import BrokerLost, BrokerRefused, BrokerUnreachable
 from network_pipeline.message import Message
 from network_pipeline.settings import BrokerSettings
 from tests import servers
@@ -107,6 +110,26 @@ def test_each_failed_delivery_halves_what_is_taken_at_once(
     assert [flow.number_of(each) for each in [*got, *more]] == list(range(8))
 
 
+def test_a_take_over_asks_for_no_more_than_it_takes(settings: BrokerSettings, client: Any) -> None:
+    flow.publish(settings, map(flow.message, range(9)))
+    with flow.consuming(settings) as first:
+        held = flow.receive(first, 9, ack=False)
+    connection = topology.connect(settings)
+    try:
+        wire = connection.channel().wire
+        consumer = Group(wire, settings.queue, "me", visibility_seconds=60, delivery_limit=20)
+        with client.monitor() as commands:
+            taken = [consumer.take_over(room, most) for room, most in ((64, 4), (3, 64), (64, 64))]
+            client.echo("the end")
+            said = iter(lambda: commands.next_command()["command"], "ECHO the end")
+            asked = [words.rpartition(" ")[2] for words in said if words.startswith("XPENDING")]
+    finally:
+        connection.release()
+    assert asked == ["4", "3", "64"]
+    assert [len(each) for each in taken] == [4, 3, 2]
+    assert [each.body for entries in taken for each in entries] == [each.body for each in held]
+
+
 def test_a_message_at_the_delivery_limit_is_set_aside(
     settings: BrokerSettings, client: Any
 ) -> None:
@@ -170,6 +193,38 @@ def test_an_orderly_stop_leaves_no_name_behind(settings: BrokerSettings, client:
         assert len(client.xinfo_consumers(settings.queue, GROUP)) == 1
     consumers = client.xinfo_consumers(settings.queue, GROUP)
     assert [(each["name"], each["pending"]) for each in consumers] == [(b"released", 3)]
+
+
+def test_tries_that_connect_in_vain_come_later_and_later(
+    settings: BrokerSettings, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A user who may not read gets a connection and then no messages, over and over."""
+    delays = []
+
+    class Noted(BackOff):
+        def next(self) -> float:
+            delays.append(super().next())
+            return 0.0
+
+    monkeypatch.setattr(consumer_module, "BackOff", Noted)
+    user = f"reader-{settings.queue}"
+    client.execute_command("ACL SETUSER", user, "on", "nopass", "~*", "+@all", "-xreadgroup")
+    try:
+        forbidden = replace(settings, url=settings.url.replace("//", f"//{user}:any@"))
+        with flow.consuming(forbidden) as consumer:
+            while len(delays) < 6:
+                with suppress(BrokerLost):
+                    consumer.receive(0.1)
+            client.execute_command("ACL SETUSER", user, "+xreadgroup")
+            flow.publish(settings, [flow.message(0)])
+            assert flow.receive_numbers(consumer, {0}) == [0]
+            assert min(delays[3:6]) > 0.3 > delays[1]
+            client.client_kill_filter(user=user)
+            flow.publish(settings, [flow.message(1)])
+            assert flow.receive_numbers(consumer, {1}) == [1]
+        assert delays[-1] <= 0.1
+    finally:
+        client.acl_deluser(user)
 
 
 @pytest.mark.parametrize("program", ["redis", "valkey"])

@@ -3,28 +3,21 @@
 from __future__ import annotations
 
 import os
-import re
 import signal
 import time
 from pathlib import Path
 
 import pytest
 
-from tests import servers
+from tests import agents, servers
 from tests.faults.pipeline import BACK, Pipeline, Process, payloads
 
 WORKERS = 2
 AGENT = ("--workers", str(WORKERS), "--ring-retire-ms", "20")
 
 
-def workers(agent: Process) -> list[int]:
-    """Return the processes of the workers that were started last."""
-    found = re.findall(r"worker (\d+) is process (\d+)", agent.said())
-    return list({number: int(pid) for number, pid in found}.values())
-
-
 def kill_a_worker(pipeline: Pipeline, agent: Process) -> None:
-    os.kill(workers(agent)[0], signal.SIGKILL)
+    os.kill(agents.workers(agent.said())[0], signal.SIGKILL)
     agent.await_word("is process", WORKERS + 1)
     pipeline.await_more_rows()
 
@@ -48,7 +41,7 @@ def take_the_broker_away(
 
 def kill_the_supervisor(agent: Process) -> None:
     """Kill it; its workers publish what they have, and end."""
-    left = workers(agent)
+    left = agents.workers(agent.said())
     agent.kill()
     servers.wait_until(lambda: not any(Path(f"/proc/{pid}").exists() for pid in left), "their ends")
 

@@ -43,16 +43,20 @@ def alerts(tmp_path: Path, lines: list[str], form: str = "suricata-eve") -> Aler
     return found
 
 
+def packet(second: int, **cells: Any) -> Rows:
+    """Return one packet, so many seconds after :data:`AT`."""
+    time = pl.Series("frame_time", [AT + second * SECOND], pl.Int64)
+    frame = traffic.rows([cells]).frame
+    return Rows(frame.with_columns(time.cast(pl.Datetime("ns", "UTC"))), {}, "x")
+
+
 def packets(*rows: tuple[str, str, int | None, int | None, int]) -> Rows:
     """Return TCP packets (source, destination, ports) at seconds after :data:`AT`."""
-    frame = traffic.rows(
-        [
-            {"ip_src": src, "ip_dst": dst, "tcp_sport": sport, "tcp_dport": dport, "ip_proto": 6}
-            for src, dst, sport, dport, _ in rows
-        ]
-    ).frame
-    times = pl.Series("frame_time", [AT + each[-1] * SECOND for each in rows], pl.Int64)
-    return Rows(frame.with_columns(times.cast(pl.Datetime("ns", "UTC"))), {}, "x")
+    found = [
+        packet(second, ip_src=src, ip_dst=dst, tcp_sport=sport, tcp_dport=dport, ip_proto=6)
+        for src, dst, sport, dport, second in rows
+    ]
+    return Rows(pl.concat([each.frame for each in found]), {}, "x")
 
 
 def matched(found: Alerts, rows: Rows) -> list[tuple[int, int]]:
@@ -73,11 +77,6 @@ def test_an_alert_is_about_both_directions_of_its_connection_for_a_time(tmp_path
     found = alerts(tmp_path, [json.dumps(eve()), json.dumps({"event_type": "flow", "alert": 1})])
     assert (found.count, found.signatures) == (1, [Signature(2, "ET SCAN")])
     assert matched(found, ROWS) == [(0, 0), (1, 0)]
-
-
-def test_the_begin_of_the_flow_is_known(tmp_path: Path) -> None:
-    late = eve(timestamp="2018-01-27T18:50:04+0100", flow={"start": "2018-01-27T18:40:14+0100"})
-    assert matched(alerts(tmp_path, [json.dumps(late)]), ROWS) == [(0, 0), (1, 0), (2, 0)]
 
 
 def test_flows_are_matched_where_they_reach_into_the_time(tmp_path: Path) -> None:
@@ -104,37 +103,66 @@ def test_the_most_severe_signature_comes_first(tmp_path: Path) -> None:
     assert matched(found, ROWS) == [(0, 0), (0, 1), (1, 0), (1, 1)]
 
 
-def test_without_ports_all_connections_of_the_hosts(tmp_path: Path) -> None:
-    event = eve()
-    del event["src_port"], event["dest_port"]
-    assert matched(alerts(tmp_path, [json.dumps(event)]), ROWS) == [(0, 0), (1, 0), (3, 0)]
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        pytest.param(
+            {
+                "timestamp": "2018-01-27T18:50:04+0100",
+                "flow": {"start": "2018-01-27T18:40:14+0100"},
+            },
+            [(0, 0), (1, 0), (2, 0)],
+            id="the begin of its flow is known",
+        ),
+        pytest.param(
+            {"src_port": None, "dest_port": None}, [(0, 0), (1, 0), (3, 0)],
+            id="without ports: all connections of the hosts",
+        ),
+        pytest.param(
+            {"src_port": None, "dest_port": None, "proto": None}, [(0, 0), (1, 0), (3, 0)],
+            id="without a protocol: all of them",
+        ),
+        pytest.param(
+            {"src_port": None, "dest_port": None, "proto": "UDP"}, [],
+            id="another protocol: none",
+        ),
+    ],
+)  # fmt: skip
+def test_what_an_alert_leaves_out_is_not_compared(
+    tmp_path: Path, changes: dict[str, Any], expected: list[tuple[int, int]]
+) -> None:
+    event = {name: value for name, value in eve(**changes).items() if value is not None}
+    for line in (eve(**changes), event):
+        assert matched(alerts(tmp_path, [json.dumps(line)]), ROWS) == expected
 
 
-def test_without_a_protocol_all_of_them(tmp_path: Path) -> None:
-    event = eve(src_port=None, dest_port=None, proto=None)
-    assert matched(alerts(tmp_path, [json.dumps(event)]), ROWS) == [(0, 0), (1, 0), (3, 0)]
-    other = eve(src_port=None, dest_port=None, proto="UDP")
-    assert matched(alerts(tmp_path, [json.dumps(other)]), ROWS) == []
+PING = {"ip_src": "192.0.2.80", "ip_dst": "203.0.113.9", "ip_proto": 1, "icmp_type": 8}
+SIX = {"ipv6_src": "2001:db8::1", "ipv6_dst": "2001:db8::2"}
+PING_SIX = {**SIX, "ipv6_proto": 58, "icmpv6_type": 128}
+TCP_SIX = {**SIX, "ipv6_proto": 6, "tcp_sport": 40000, "tcp_dport": 80}
+BACK_SIX = {"src_ip": "2001:db8::2", "dest_ip": "2001:db8::1", "src_port": 129, "dest_port": 0}
+LONG = {"src_ip": "2001:0db8:0000:0000:0000:0000:0000:0001", "dest_ip": "2001:0DB8::2"}
+PORT_ZERO = {"ip_src": "203.0.113.9", "ip_dst": "192.0.2.80", "ip_proto": 6, "tcp_sport": 40000}
 
 
-def test_types_of_icmp_are_no_ports(tmp_path: Path) -> None:
-    frame = traffic.rows(
-        [{"ip_src": "192.0.2.80", "ip_dst": "203.0.113.9", "ip_proto": 1, "icmp_type": 8}]
-    ).frame
-    time = pl.Series("frame_time", [AT], pl.Int64).cast(pl.Datetime("ns", "UTC"))
-    rows = Rows(frame.with_columns(time), {}, "x")
-    event = eve(src_port=8, dest_port=0, proto="ICMP")
-    assert matched(alerts(tmp_path, [json.dumps(event)]), rows) == [(0, 0)]
-
-
-@pytest.mark.parametrize("name", ["IPv6-ICMP", "icmp", "058"])
-def test_icmpv6_by_every_name_it_has(tmp_path: Path, name: str) -> None:
-    hosts = {"ipv6_src": "2001:db8::1", "ipv6_dst": "2001:db8::2", "ipv6_proto": 58}
-    frame = traffic.rows([{**hosts, "icmpv6_type": 128}]).frame
-    time = pl.Series("frame_time", [AT], pl.Int64).cast(pl.Datetime("ns", "UTC"))
-    rows = Rows(frame.with_columns(time), {}, "x")
-    event = eve(src_ip="2001:db8::2", dest_ip="2001:db8::1", src_port=129, dest_port=0, proto=name)
-    assert matched(alerts(tmp_path, [json.dumps(event)]), rows) == [(0, 0)]
+@pytest.mark.parametrize(
+    ("cells", "changes", "is_matched"),
+    [
+        pytest.param(PING, {"src_port": 8, "dest_port": 0, "proto": "ICMP"}, True,
+                     id="types of ICMP are no ports"),
+        pytest.param(PING_SIX, {**BACK_SIX, "proto": "IPv6-ICMP"}, True, id="ICMPv6 by its name"),
+        pytest.param(PING_SIX, {**BACK_SIX, "proto": "icmp"}, True, id="ICMPv6 called icmp"),
+        pytest.param(PING_SIX, {**BACK_SIX, "proto": "058"}, True, id="ICMPv6 by its number"),
+        pytest.param(TCP_SIX, LONG, True, id="addresses are compared as such"),
+        pytest.param({**PORT_ZERO, "tcp_dport": 0}, {"dest_port": 0}, True, id="port 0"),
+        pytest.param({**PORT_ZERO, "tcp_dport": 80}, {"dest_port": 0}, False, id="port 80, not 0"),
+    ],
+)  # fmt: skip
+def test_an_alert_and_one_packet(
+    tmp_path: Path, cells: dict[str, Any], changes: dict[str, Any], is_matched: bool
+) -> None:
+    found = alerts(tmp_path, [json.dumps(eve(**changes))])
+    assert matched(found, packet(0, **cells)) == ([(0, 0)] if is_matched else [])
 
 
 def test_a_protocol_that_nobody_knows_is_not_all_of_them(tmp_path: Path) -> None:
@@ -142,24 +170,6 @@ def test_a_protocol_that_nobody_knows_is_not_all_of_them(tmp_path: Path) -> None
     found = alerts(tmp_path, [json.dumps(event), json.dumps(eve(proto=None))])
     assert (found.count, found.without_connection) == (2, 1)
     assert matched(found, ROWS) == [(0, 0), (1, 0), (3, 0)]
-
-
-def test_port_zero_is_a_port(tmp_path: Path) -> None:
-    rows = packets(
-        ("203.0.113.9", "192.0.2.80", 40000, 0, 0), ("203.0.113.9", "192.0.2.80", 40000, 80, 0)
-    )
-    assert matched(alerts(tmp_path, [json.dumps(eve(dest_port=0))]), rows) == [(0, 0)]
-
-
-def test_addresses_are_compared_as_such(tmp_path: Path) -> None:
-    long = {"src_ip": "2001:0db8:0000:0000:0000:0000:0000:0001", "dest_ip": "2001:0DB8::2"}
-    frame = traffic.rows(
-        [{"ipv6_src": "2001:db8::2", "ipv6_dst": "2001:db8::1", "tcp_sport": 80,
-          "tcp_dport": 40000, "ipv6_proto": 6}]
-    ).frame  # fmt: skip
-    time = pl.Series("frame_time", [AT], pl.Int64).cast(pl.Datetime("ns", "UTC"))
-    rows = Rows(frame.with_columns(time), {}, "x")
-    assert matched(alerts(tmp_path, [json.dumps(eve(**long))]), rows) == [(0, 0)]
 
 
 NOTICES = f"""\
