@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,25 +69,25 @@ def run_guarded(name: str, action: Callable[[], None]) -> int:
     try:
         action()
     except NetworkPipelineError as error:
-        print(f"{name}: {error}", file=sys.stderr)
+        standard_streams.complain(f"{name}: {error}")
         code = error.exit_code
     except SystemExit as end:  # argparse has said all
         code = int(end.code or 0)
     except KeyboardInterrupt:  # before, or after, the time in which signals end it in good order
-        print(f"{name}: interrupted", file=sys.stderr)
+        standard_streams.complain(f"{name}: interrupted")
         code = EXIT_INTERRUPTED
     except BrokenPipeError:
         pass  # whoever read our output has enough (`| head`)
     except OSError as error:
         _log.debug("%s: stopped", name, exc_info=True)
-        print(f"{name}: {error}", file=sys.stderr)
+        standard_streams.complain(f"{name}: {error}")
         code = 1
     except Exception:
         _log.exception("%s: stopped by an error in the program itself, please report it", name)
         code = 1
     refusal = standard_streams.flush()
     if code == 0 and refusal and not isinstance(refusal, BrokenPipeError):
-        print(f"{name}: standard output: {refusal.strerror}", file=sys.stderr)
+        standard_streams.complain(f"{name}: standard output: {refusal.strerror}")
         code = 1
     return code
 

@@ -7,9 +7,11 @@ an output that cannot be written; Python would complain of that once more as it 
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
+from typing import TextIO
 
 
 def prepare() -> None:
@@ -22,11 +24,22 @@ def prepare() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
+def complain(text: str) -> None:
+    """Write a line to standard error, if that is still there."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
+
+
 def flush() -> OSError | None:
-    """Write what waits for standard output; return why it cannot be. Then the rest is dropped."""
+    """Write what waits; return why standard output cannot be. What cannot is dropped."""
+    _flush(sys.stderr)  # nobody is left to be told
+    return _flush(sys.stdout)
+
+
+def _flush(stream: TextIO) -> OSError | None:
     try:
-        sys.stdout.flush()
+        stream.flush()
     except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
         return error
     return None

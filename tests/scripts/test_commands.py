@@ -136,6 +136,17 @@ def test_a_closed_stream_is_no_error_and_no_file_takes_its_place(
     assert outputs[0].read_bytes() == outputs[1].read_bytes()
 
 
+@pytest.mark.parametrize("gone", ["2>/dev/full", "2> >(true)"])
+def test_where_nobody_hears_it_the_work_is_done_and_the_exit_code_is_right(
+    gone: str, tmp_path: Path
+) -> None:
+    capture, output = tmp_path / "one.pcap", tmp_path / "one.csv"
+    captures.write_frames(capture, [Frame(1, 10**18, None, 60, LinkType.ETHERNET, bytes(60))])
+    assert shell(f"$PCAP {capture} --output {output} {gone}").returncode == 0
+    assert output.read_bytes().count(b"\n") == 2
+    assert shell(f"$PCAP {tmp_path}/absent.pcap --output {output} {gone}").returncode == 2
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
 def test_what_an_encoding_lacks_is_escaped(encoding: str) -> None:
     shown = run("packets-redis", "--help", PYTHONIOENCODING=encoding)
