@@ -19,6 +19,7 @@ from __future__ import annotations
 import fcntl
 import json
 import logging
+import os
 import threading
 import time
 from collections import Counter
@@ -140,7 +141,9 @@ class Conversion:
                 self._capture = capture
                 if stop.is_set():
                     break
-                names[capture.session] = Path(capture.name).name
+                # Bytes of a name that are no UTF-8 cannot be in a dataset.
+                name = os.fsencode(Path(capture.name).name).decode(errors="backslashreplace")
+                names[capture.session] = name
                 self._convert(capture)
             self._bytes_before += size or 0
             self._capture = None

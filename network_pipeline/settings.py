@@ -465,6 +465,13 @@ def notify_socket(variables: Mapping[str, str]) -> str:
 
 
 def state_dir(variables: Mapping[str, str]) -> Path:
-    """Return the user's directory for what must outlive a process (XDG base directories)."""
-    base = variables.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    """Return the user's directory for what must outlive a process (XDG base directories).
+
+    Raises:
+        UsageError: there is no home: neither variable is set, and no such user is known.
+    """
+    try:
+        base = variables.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    except RuntimeError:
+        raise UsageError("no home directory is known: set HOME, or XDG_STATE_HOME") from None
     return Path(base) / "network-pipeline"

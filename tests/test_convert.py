@@ -6,6 +6,7 @@ import csv
 import fcntl
 import gzip
 import hashlib
+import json
 import os
 import random
 import signal
@@ -92,6 +93,15 @@ def test_a_file_becomes_rows(tmp_path: Path, capture: Path) -> None:
         ("9", b"payload".hex()),
         ("10", b"payload".hex()),
     }
+
+
+def test_a_name_that_is_no_utf8_is_escaped(tmp_path: Path, capture: Path) -> None:
+    named = capture.rename(tmp_path / os.fsdecode(b"t\xe4glich.pcap"))
+    output = tmp_path / "x.parquet"
+    done = run(named, "--output", output)
+    assert done.returncode == 0, done.stderr
+    files = json.loads(pq.read_schema(output).metadata[b"files"])
+    assert list(files.values()) == [r"t\xe4glich.pcap"]
 
 
 def test_the_same_file_gives_the_same_bytes(tmp_path: Path, capture: Path) -> None:

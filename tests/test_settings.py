@@ -195,3 +195,13 @@ def test_publisher_settings() -> None:
 def test_state_dir() -> None:
     assert settings.state_dir({"XDG_STATE_HOME": "/s"}) == Path("/s/network-pipeline")
     assert settings.state_dir({}) == Path.home() / ".local/state/network-pipeline"
+
+
+def test_without_a_home_it_is_said_what_to_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(_uid: int) -> pwd.struct_passwd:
+        raise KeyError
+
+    monkeypatch.delenv("HOME", raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(UsageError, match="set HOME, or XDG_STATE_HOME"):
+        settings.state_dir({})

@@ -17,11 +17,16 @@ import redis
 import redis.exceptions as redis_errors
 from redis.backoff import NoBackoff
 from redis.retry import Retry
+from redis.utils import get_lib_version
 
 Command = Sequence[str | bytes | int]
 
 #: Answers of a server that is not, or no longer, the one to talk to: a replica, or another node.
 _WRONG_SERVER = (redis_errors.ReadOnlyError, redis_errors.AskError, redis_errors.ClusterDownError)
+
+# A connection looks redis-py's version up, and from Python 3.13 on that imports a module. Looked up
+# now, that is there once root is given up, where the interpreter's files may be out of reach.
+get_lib_version()
 
 
 class Wire:

@@ -2,7 +2,8 @@
 
 Where a process that reads a ring was killed, another goes on behind the last block that it took,
 and its frames are still counted. Blocks are noted as taken before they are looked at, so none is
-read twice. As the kernel tells its counts it forgets them, so it writes them into this memory itself.
+read twice. As the kernel tells its counts it forgets them, so it writes them into this memory
+itself.
 
 Numbers that belong together are there twice, and one store says which of them hold: whoever is
 killed before it changed none.

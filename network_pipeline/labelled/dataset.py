@@ -47,7 +47,7 @@ def open_dataset(directory: Path, manifest: Mapping[str, Any] | None = None) -> 
     """
     try:
         if manifest is None:
-            manifest = json.loads((directory / MANIFEST).read_text())["prepared"]
+            manifest = json.loads((directory / MANIFEST).read_text("utf-8"))["prepared"]
         schema, view = (
             pq.read_schema(next(iter(parquet.files(directory / name)), directory / name))
             for name in (ROWS, TRAINING)

@@ -13,7 +13,6 @@ import contextlib
 import logging
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,11 +23,12 @@ from typing import TYPE_CHECKING, Any
 from network_pipeline import __version__, places, settings
 from network_pipeline.errors import NetworkPipelineError, UsageError
 from network_pipeline.options import LOG_OPTION, Option
+from network_pipeline.scripts import standard_streams
 
 if TYPE_CHECKING:
     from network_pipeline.capture.file_filter import FileFilter
 
-EXIT_INTERRUPTED_TWICE = 130
+EXIT_INTERRUPTED = 130
 
 Values = dict[str, Any]
 
@@ -59,31 +59,43 @@ class Command:
 
 def execute(command: Command, arguments: Sequence[str] | None = None) -> int:
     """Run a command with its arguments (default: those of the process); return its exit code."""
-    parser = build_parser(command)
-    given = parser.parse_args(arguments)
-    settings.keep_freed_memory()
-    settings.keep_algebra_in_one_thread()
-    return run_guarded(command.name, lambda: _run(command, given))
+    return run_guarded(command.name, lambda: _run(command, arguments))
 
 
 def run_guarded(name: str, action: Callable[[], None]) -> int:
     """Call ``action``; whatever it raises becomes one line on stderr and an exit code."""
+    standard_streams.prepare()
+    code = 0
     try:
         action()
     except NetworkPipelineError as error:
-        print(f"{name}: {error}", file=sys.stderr)
-        return error.exit_code
+        standard_streams.complain(f"{name}: {error}")
+        code = error.exit_code
+    except SystemExit as end:  # argparse has said all
+        code = int(end.code or 0)
+    except KeyboardInterrupt:  # before, or after, the time in which signals end it in good order
+        standard_streams.complain(f"{name}: interrupted")
+        code = EXIT_INTERRUPTED
     except BrokenPipeError:
-        # Whoever read our output has enough (`| head`). Python would complain once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        pass  # whoever read our output has enough (`| head`)
+    except OSError as error:
+        _log.debug("%s: stopped", name, exc_info=True)
+        standard_streams.complain(f"{name}: {error}")
+        code = 1
     except Exception:
         _log.exception("%s: stopped by an error in the program itself, please report it", name)
-        return 1
-    return 0
+        code = 1
+    refusal = standard_streams.flush()
+    if code == 0 and refusal and not isinstance(refusal, BrokenPipeError):
+        standard_streams.complain(f"{name}: standard output: {refusal.strerror}")
+        code = 1
+    return code
 
 
-def _run(command: Command, given: argparse.Namespace) -> None:
+def _run(command: Command, arguments: Sequence[str] | None) -> None:
+    given = build_parser(command).parse_args(arguments)
+    settings.keep_freed_memory()
+    settings.keep_algebra_in_one_thread()
     variables = settings.environment()
     options = (*command.options, LOG_OPTION)
     values = {option.name: _value(option, given, variables) for option in options}
@@ -128,7 +140,7 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
         allow_abbrev=False,
     )
     if command.files:
-        parser.add_argument("files", metavar="FILE", nargs="+", help=command.files)
+        parser.add_argument("files", metavar="FILE", nargs="+", type=file_name, help=command.files)
     add_options(parser, (*command.options, LOG_OPTION))
     if command.check:
         parser.add_argument(
@@ -140,6 +152,13 @@ def build_parser(command: Command) -> argparse.ArgumentParser:
         )
     add_common_flags(parser)
     return parser
+
+
+def file_name(text: str) -> str:
+    """Take the name of an input: not an empty one, of an unset variable, which would be ``.``."""
+    if not text:
+        raise argparse.ArgumentTypeError("a name is empty")
+    return text
 
 
 def add_options(parser: argparse.ArgumentParser, options: Sequence[Option]) -> None:
@@ -251,7 +270,7 @@ def stop_on_signals() -> threading.Event:
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
-            os._exit(EXIT_INTERRUPTED_TWICE)
+            os._exit(EXIT_INTERRUPTED)
         stop.set()
 
     signal.signal(signal.SIGTERM, on_signal)

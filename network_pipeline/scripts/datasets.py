@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from network_pipeline.errors import DatasetError, UsageError
+from network_pipeline.scripts import cli
 
 if TYPE_CHECKING:
     from network_pipeline.verify import Account, Verdict
@@ -41,7 +42,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "verify", help="say whether every frame of a dataset is accounted for", description=_VERIFY
     )
     verify.add_argument(
-        "datasets", metavar="DATASET", nargs="+", help="CSV or Parquet files, or directories"
+        "datasets",
+        metavar="DATASET",
+        nargs="+",
+        type=cli.file_name,
+        help="CSV or Parquet files, or directories",
     )
     verify.add_argument(
         "--final", action="store_true",
@@ -53,7 +58,11 @@ def add_to(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
         "dedupe", help="copy datasets without duplicate rows", description=_DEDUPE
     )
     dedupe.add_argument(
-        "inputs", metavar="INPUT", nargs="+", help="CSV or Parquet files, or directories"
+        "inputs",
+        metavar="INPUT",
+        nargs="+",
+        type=cli.file_name,
+        help="CSV or Parquet files, or directories",
     )
     dedupe.add_argument("--output", metavar="FILE", required=True, help="the copy; replaced")
     dedupe.set_defaults(action=_dedupe)

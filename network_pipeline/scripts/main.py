@@ -29,9 +29,13 @@ arp-send-msg, icmp-send-msg, listen-tcp-port, listen-udp-port. Each has --help."
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run ``network-pipeline``; return its exit code."""
+    return cli.run_guarded("network-pipeline", lambda: _run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> None:
     given = build_parser().parse_args(arguments)
     action: Callable[[argparse.Namespace], None] = given.action
-    return cli.run_guarded("network-pipeline", lambda: action(given))
+    action(given)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from network_pipeline import settings
+from network_pipeline import rules, settings
 from network_pipeline.errors import NetworkPipelineError, UsageError
 from network_pipeline.options import BROKER_OPTIONS
 from network_pipeline.scripts import cli
@@ -221,7 +221,7 @@ def _printable(value: object) -> str:
 
 
 def _count(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise ValueError
-    return number
+    try:
+        return rules.whole_number(1)(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None

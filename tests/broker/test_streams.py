@@ -5,6 +5,8 @@
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
@@ -447,3 +449,18 @@ def test_messages_are_plain_stream_entries(settings: BrokerSettings, client: Any
         b"content_type": b"application/json",
         b"headers": b'{"first":1}',
     }
+
+
+def test_a_connection_looks_nothing_up_that_only_root_may_read() -> None:
+    code = (
+        "import sys\n"
+        "from kombu.connection import Connection\n"
+        "from network_pipeline.broker import wire\n"
+        "before = set(sys.modules)\n"
+        "wire.Wire(Connection('redis://localhost:1/0'))\n"
+        "print([name for name in set(sys.modules) - before if name.startswith('importlib')])\n"
+    )
+    made = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert made.stdout == "[]\n"
