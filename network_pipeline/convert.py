@@ -39,7 +39,7 @@ from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
 from network_pipeline.dataset import ledger_files
 from network_pipeline.dataset.writers import FileTaken, errors_of
 from network_pipeline.decode.columnar import decode_batch
-from network_pipeline.errors import DatasetError
+from network_pipeline.errors import DatasetError, NetworkPipelineError
 from network_pipeline.frames import FrameBatch
 from network_pipeline.ledger import DatasetLedger, SessionLedger
 from network_pipeline.metrics import Counters
@@ -134,6 +134,7 @@ class Conversion:
         Raises:
             UsageError: a file is not there or cannot be read.
             DatasetError: rows cannot be written.
+            NetworkPipelineError: all files are damaged before their first frame.
         """
         names: dict[str, str] = {}
         for path, size in inputs:
@@ -149,6 +150,9 @@ class Conversion:
             self._capture = None
         if stop.is_set():
             _log.warning("stopped: the dataset has the frames that were read until then")
+        elif (damaged := self._summary.damaged) and not self._counters["frames"]:
+            files = ", ".join(each.name for each in damaged)
+            raise NetworkPipelineError(f"{files}: not one frame can be read, so nothing is written")
         self._export.facts |= self._facts(names)
         return self._summary
 

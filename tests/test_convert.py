@@ -36,7 +36,8 @@ from tests.capture.capture_files import COMPRESS, SHARED, Pcap, Pcapng
 from tests.dataset import tmpfs
 from tests.decode import captures, samples
 
-COMMAND = str(Path(sysconfig.get_path("scripts")) / "packets-pcap")
+SCRIPTS = Path(sysconfig.get_path("scripts"))
+COMMAND = SCRIPTS / "packets-pcap"
 ENDS = craft.Ends("02:00:00:00:00:01", "02:00:00:00:00:02", "192.0.2.1", "192.0.2.2")
 
 
@@ -54,11 +55,10 @@ def capture(tmp_path: Path) -> Path:
 
 
 def run(
-    *arguments: object, stdin: bytes = b"", **variables: str
+    *arguments: object, command: str = "packets-pcap", stdin: bytes = b"", **variables: str
 ) -> subprocess.CompletedProcess[bytes]:
-    command = [COMMAND, *map(str, arguments)]
     return subprocess.run(
-        command,
+        [SCRIPTS / command, *map(str, arguments)],
         input=stdin,
         capture_output=True,
         check=False,
@@ -131,6 +131,19 @@ def test_a_damaged_file_is_named_and_the_others_go_on(tmp_path: Path, capture: P
     assert b"cut.pcap: damaged at byte " in done.stderr
     assert b"damaged: " in done.stderr
     assert len(rows(output)) == 9 + 10
+
+
+@pytest.mark.parametrize("command", ["packets-pcap", "packets-flows"])
+def test_what_is_no_capture_leaves_the_output_as_it_was(tmp_path: Path, command: str) -> None:
+    text, output = tmp_path / "notes.txt", tmp_path / "x.csv"
+    text.write_text("Neither pcap nor pcapng.\n")
+    output.write_text("of an earlier run")
+    done = run(text, "--output", output, command=command)
+    assert done.returncode == 1
+    assert done.stderr.decode().splitlines()[-1] == (
+        f"{command}: {text}: not one frame can be read, so nothing is written"
+    )
+    assert output.read_text() == "of an earlier run"
 
 
 def test_a_missing_file_leaves_nothing_behind(tmp_path: Path) -> None:
