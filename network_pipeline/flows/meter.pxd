@@ -18,10 +18,11 @@ from network_pipeline.flows.keys cimport Key
 from network_pipeline.flows.packets cimport Packets
 from network_pipeline.flows.store cimport Store
 
-cdef int _DNS_QR, _FIRST_FRAME, _OPENED, _NAME, _IS_LOW_FIRST, _IS_CLOSED, _REASON
+cdef int _DNS_QR, _FIRST_FRAME, _START, _LAST, _OPENED, _NAME, _IS_LOW_FIRST, _PART, _IS_CLOSED, _REASON
+cdef int _OF_BEGINNING, _OF_WHOLE, _LAST_SEEN, _IS_ONLY
 cdef int _ICMP_ERRORS, _COUNTS, _IATS, _SERIES, _SERIES_COUNT, _FIRST_PACKETS, _ADDRESS_WORDS
 cdef int _LENGTHS, _SIDE, _IAT
-cdef int _BY_IDLE, _BY_ACTIVE, _BY_END, _BY_FORCE, _BY_NO_ROOM, _NO_IP, _NO_TIME, _NONE, _ROOM
+cdef int _BY_IDLE, _BY_ACTIVE, _BY_END, _BY_FORCE, _BY_NO_ROOM, _NO_IP, _NO_TIME, _NONE, _NO_FLOW, _ROOM
 cdef int _MOST_AT_ONCE
 
 @cython.final
@@ -32,6 +33,7 @@ cdef class Meter:
     cdef Fanout fanout
     cdef Fragments fragments
     cdef Key key
+    cdef Packets recalled
     cdef int64_t[::1] clocks
     cdef int64_t first, ended, named
     cdef readonly uint64_t[:, ::1] ended_words
@@ -61,6 +63,8 @@ cdef class Meter:
     cdef int _end(self, int64_t row, int reason) except -1 nogil
     @cython.locals(at=int64_t, low=int, field=int, side=int)
     cdef int _give(self, int64_t row, int reason) except -1 nogil
+    @cython.locals(first_frame=int64_t, start=int64_t, trace=uint64_t)
+    cdef int _add_kept(self, int64_t row, int64_t to) except -1 nogil
     @cython.locals(place=int, field=int, is_seen=int64_t, value=int)
     cdef int _give_side(self, int64_t row, int side) except -1 nogil
     @cython.locals(
@@ -77,7 +81,8 @@ cdef class Meter:
     cdef int _add_to(
         self, Packets packets, int64_t row, int direction, int64_t before, int64_t[::1] named
     ) except -1 nogil
-    @cython.locals(row=int64_t, known=cython.bint)
+    cdef int _fill(self, int64_t row) except -1 nogil
+    @cython.locals(row=int64_t)
     cdef int64_t _row_of_fragment(self, int64_t place) except -2 nogil
     @cython.locals(clock=int64_t, first_frame=int64_t)
     cdef int _note_fragment(self, Packets packets, int64_t row, int direction) except -1 nogil

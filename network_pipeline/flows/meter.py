@@ -31,14 +31,18 @@ from network_pipeline.flows.features import (
 from network_pipeline.flows.fields import (
     COUNTS,
     FIRST_PACKETS,
+    KEPT,
     NUMBERS,
+    OF_BEGINNING,
+    OF_WHOLE,
     READ_NUMBERS,
     SERIES,
     SIDE,
+    WORDS,
 )
 from network_pipeline.flows.fragments import Fragments
 from network_pipeline.flows.keys import Key
-from network_pipeline.flows.packets import Packets
+from network_pipeline.flows.packets import Packets, no_packets
 from network_pipeline.flows.store import MOST_SESSIONS, Store
 
 if not TYPE_CHECKING:
@@ -48,12 +52,19 @@ else:
 
 _DNS_QR = READ_NUMBERS.index("dns_qr")
 _FIRST_FRAME = NUMBERS["first_frame"]
-_OPENED = NUMBERS["opened"]
-_NAME = NUMBERS["name"]
+_OF_BEGINNING = OF_BEGINNING
+_OPENED = NUMBERS["opened"] - OF_BEGINNING
+_START = NUMBERS["start"]
+_LAST = NUMBERS["last"]
+_NAME = NUMBERS["name"] - OF_BEGINNING
 _IS_LOW_FIRST = COUNTS["is_low_first"]
+_PART = COUNTS["part"]
+_OF_WHOLE = OF_WHOLE
 _IS_CLOSED = COUNTS["is_closed"]
-_REASON = COUNTS["reason"]
-_ICMP_ERRORS = COUNTS["icmp_errors"]
+_REASON = COUNTS["reason"] - OF_WHOLE
+_ICMP_ERRORS = COUNTS["icmp_errors"] - OF_WHOLE
+_LAST_SEEN = WORDS["last_seen"]
+_IS_ONLY = KEPT["is_only"]
 _IATS = NUMBERS["iats"]
 _SERIES = NUMBERS["series"]
 _COUNTS = COUNTS["sides"]
@@ -74,6 +85,7 @@ _NO_IP = fields.WITHOUT_FLOW.index("no IP header")
 _NO_TIME = fields.WITHOUT_FLOW.index("no time")
 
 _NONE = -1
+_NO_FLOW = 0  # a row of the store
 _NO_CLOCK = -(2**63)
 
 #: Ended flows that wait at most, and most that one packet ends besides those that waited.
@@ -108,6 +120,7 @@ class Meter:
         self.fanout = Fanout(most_flows)
         self.fragments = Fragments()
         self.key = Key()
+        self.recalled = no_packets()
         self.clocks = np.full(MOST_SESSIONS, _NO_CLOCK, np.int64).data
         self.first = 0  # no session before it has flows
         self.ended = 0
@@ -202,22 +215,38 @@ class Meter:
 
     def _give(self, row: int, reason: int) -> int:
         """Copy a flow to those that have ended."""
-        end_period(self.store, row)
-        self.store.counts[row, _REASON] = reason
         at = self.ended
-        low = 0 if self.store.counts[row, _IS_LOW_FIRST] else 2
+        low = 0 if self.store.whole[row, _IS_LOW_FIRST] else 2
         for field in range(_ADDRESS_WORDS):
             self.ended_words[field, at] = self.store.words[row, field ^ low]
-        for field in range(_IATS):
-            self.ended_numbers[field, at] = self.store.numbers[row, field]
-        for field in range(_COUNTS):
-            self.ended_counts[field, at] = self.store.counts[row, field]
+        for field in range(_OF_BEGINNING):
+            self.ended_numbers[field, at] = self.store.begun[row, field]
+        for field in range(_OF_WHOLE):
+            self.ended_counts[field, at] = self.store.whole[row, field]
+        if self.store.kept[row, _IS_ONLY]:
+            self._add_kept(row, _NO_FLOW)
+            row = _NO_FLOW
+        end_period(self.store, row)
+        self.store.counts[row, _REASON] = reason
+        for field in range(_OF_BEGINNING, _LAST):
+            self.ended_numbers[field, at] = self.store.numbers[row, field - _OF_BEGINNING]
+        for field in range(_OF_WHOLE, _IS_CLOSED):
+            self.ended_counts[field, at] = self.store.counts[row, field - _OF_WHOLE]
         for side in range(2):
             self._give_side(row, side)
         self._give_series(row)
         self._give_first_packets(row)
         self.ended = at + 1
         return 0
+
+    def _add_kept(self, row: int, to: int) -> int:
+        """Add the packet that was kept of a flow to a row that has none."""
+        first_frame, start = self.store.begun[row, _FIRST_FRAME], self.store.begun[row, _START]
+        trace = self.store.words[row, _LAST_SEEN]
+        self.recalled.recall(self.store.kept, row, first_frame, start, trace)
+        begin_part(self.store, to, self.recalled, self.store.touched[row])
+        add(self.store, to, self.recalled, 0, self.pause)
+        return add_tcp(self.store, to, self.recalled, 0) if self.recalled.has_tcp else 0
 
     def _give_side(self, row: int, side: int) -> int:
         """Copy what is known of a direction, if it has a packet."""
@@ -258,9 +287,10 @@ class Meter:
         if packets.is_icmp_error() and packets.fill_quoted(self.key):
             row = self.store.find(self.key)
             if row >= 0:
+                self._fill(row)
                 self.store.counts[row, _ICMP_ERRORS] += 1
                 self.errors += 1
-                return self.store.numbers[row, _FIRST_FRAME]
+                return self.store.begun[row, _FIRST_FRAME]
         packets.fill(self.key)
         row = _NONE
         direction = 0
@@ -271,17 +301,26 @@ class Meter:
             direction = self.fragments.directions[place] if row >= 0 else 0
         if row < 0:
             row = self._row(packets)
-            is_forward = self.key.is_low_first == self.store.counts[row, _IS_LOW_FIRST]
+            is_forward = self.key.is_low_first == self.store.whole[row, _IS_LOW_FIRST]
             direction = 0 if is_forward else 1
         if packets.fragment == 0 and packets.more > 0:
             self._note_fragment(packets, row, direction)
         self._add_to(packets, row, direction, before, named)
-        return self.store.numbers[row, _FIRST_FRAME]
+        return self.store.begun[row, _FIRST_FRAME]
 
     def _add_to(
         self, packets: Packets, row: int, direction: int, before: int, named: memoryview
     ) -> int:
+        """Add a packet; one that is plain and the first is kept as it is."""
         clock = self.clocks[packets.session]
+        if self.store.lists[row] < 0:  # the flow has begun with it
+            if packets.is_plain():
+                self.packets += 1
+                packets.keep(self.store.kept, row)
+                self.store.words[row, _LAST_SEEN] = packets.trace
+                return self.store.touch(row, 2 * packets.session, clock)
+            self.store.kept[row, _IS_ONLY] = 0
+            begin_part(self.store, row, packets, clock)
         if is_duplicate(self.store, row, packets, direction):
             self.duplicates += 1
             if self.drops_duplicates:
@@ -295,20 +334,29 @@ class Meter:
             self.store.numbers[row, _NAME] = before + packets.row + 1
             named[self.named] = packets.row
             self.named += 1
-        number = 2 * packets.session + self.store.counts[row, _IS_CLOSED]
+        number = 2 * packets.session + self.store.counts[row, _IS_CLOSED - _OF_WHOLE]
         return self.store.touch(row, number, clock)
+
+    def _fill(self, row: int) -> int:
+        """Make a flow of which a packet is kept as any other."""
+        if self.store.kept[row, _IS_ONLY]:
+            self._add_kept(row, row)
+            self.store.kept[row, _IS_ONLY] = 0
+        return 0
 
     def _row_of_fragment(self, place: int) -> int:
         """Return the row of a datagram's flow, -1 where another flow has it by now."""
         row = self.fragments.rows[place]
         if self.store.lists[row] < 0:
             return _NONE
-        known = self.fragments.first_frames[place] == self.store.numbers[row, _FIRST_FRAME]
-        return row if known else _NONE
+        if self.fragments.first_frames[place] != self.store.begun[row, _FIRST_FRAME]:
+            return _NONE
+        self._fill(row)
+        return row
 
     def _note_fragment(self, packets: Packets, row: int, direction: int) -> int:
         clock = self.clocks[packets.session]
-        first_frame = self.store.numbers[row, _FIRST_FRAME]
+        first_frame = self.store.begun[row, _FIRST_FRAME]
         return self.fragments.note(
             self.key, packets.identification, row, first_frame, direction, clock
         )
@@ -318,13 +366,15 @@ class Meter:
         row = self.store.find(self.key)
         if row < 0:
             return self._begin(packets)
-        is_closed = self.store.counts[row, _IS_CLOSED]
+        self._fill(row)
+        is_closed = self.store.counts[row, _IS_CLOSED - _OF_WHOLE]
         if is_closed and begins_connection(packets):
             self._end(row, _BY_END)
             return self._begin(packets)
         clock = self.clocks[packets.session]
         if clock - self.store.numbers[row, _OPENED] > self.active:
             self._give(row, _BY_END if is_closed else _BY_ACTIVE)
+            self.store.whole[row, _PART] += 1
             begin_part(self.store, row, packets, clock)
         return row
 
@@ -335,7 +385,6 @@ class Meter:
         clock = self.clocks[packets.session]
         row = self.store.add(self.key)
         begin(self.store, row, packets, self.key)
-        begin_part(self.store, row, packets, clock)
         self.fanout.begin(self.store, row, self.key, packets.session, clock)
         return row
 
