@@ -54,7 +54,8 @@ WORDS: Final = _places(("key*6", "last_seen*2"))
 NUMBERS: Final = _places(
     (
         "first_frame", "start", "end", "name", "header_bytes*2",
-        "last", "last_of*2", "opened", "active_since", "fin_end*2", f"iats*{FIRST_PACKETS}", f"series*{4 * len(SERIES)}",
+        "last", "last_of*2", "opened", "active_since", "fin_end*2",
+        f"iats*{FIRST_PACKETS}", f"series*{4 * len(SERIES)}",
     )
 )  # fmt: skip
 
@@ -79,13 +80,10 @@ COUNTS: Final = _places(
 OF_BEGINNING: Final = NUMBERS["end"]
 OF_WHOLE: Final = COUNTS["reason"]
 
-#: What is kept of a flow's only packet, if ``is_only``, until it is known whether there are more.
+#: What is kept of a flow's only packet if ``is_only``; ``numbers`` are six of TCP (:mod:`.kept`).
 KEPT: Final = _places(
-    (
-        "is_only", "length", "payload_len", "header", "is_fragment",
-        "has_tcp", "flags", "window", "mss", "wscale", "sack_ok", "timestamps",
-    )
-)  # fmt: skip
+    ("is_only", "length", "payload_len", "header", "is_fragment", "has_tcp", "numbers*6")
+)
 
 #: Columns of packets that flows are made of: numbers, which are -1 where they are absent.
 READ_NUMBERS: Final = (

@@ -11,14 +11,14 @@ Compiled, see :mod:`network_pipeline.interpreted`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from network_pipeline.flows import fields
+from network_pipeline.flows.ended import ROOM, Ended
 from network_pipeline.flows.fanout import Fanout
 from network_pipeline.flows.features import (
-    absent,
     add,
     add_dns,
     add_tcp,
@@ -30,19 +30,16 @@ from network_pipeline.flows.features import (
 )
 from network_pipeline.flows.fields import (
     COUNTS,
-    FIRST_PACKETS,
     KEPT,
     NUMBERS,
     OF_BEGINNING,
     OF_WHOLE,
     READ_NUMBERS,
-    SERIES,
-    SIDE,
-    WORDS,
 )
 from network_pipeline.flows.fragments import Fragments
+from network_pipeline.flows.kept import is_plain, keep, no_packets, recall
 from network_pipeline.flows.keys import Key
-from network_pipeline.flows.packets import Packets, no_packets
+from network_pipeline.flows.packets import Packets
 from network_pipeline.flows.store import MOST_SESSIONS, Store
 
 if not TYPE_CHECKING:
@@ -52,28 +49,14 @@ else:
 
 _DNS_QR = READ_NUMBERS.index("dns_qr")
 _FIRST_FRAME = NUMBERS["first_frame"]
-_OF_BEGINNING = OF_BEGINNING
 _OPENED = NUMBERS["opened"] - OF_BEGINNING
-_START = NUMBERS["start"]
-_LAST = NUMBERS["last"]
 _NAME = NUMBERS["name"] - OF_BEGINNING
 _IS_LOW_FIRST = COUNTS["is_low_first"]
 _PART = COUNTS["part"]
-_OF_WHOLE = OF_WHOLE
-_IS_CLOSED = COUNTS["is_closed"]
+_IS_CLOSED = COUNTS["is_closed"] - OF_WHOLE
 _REASON = COUNTS["reason"] - OF_WHOLE
 _ICMP_ERRORS = COUNTS["icmp_errors"] - OF_WHOLE
-_LAST_SEEN = WORDS["last_seen"]
 _IS_ONLY = KEPT["is_only"]
-_IATS = NUMBERS["iats"]
-_SERIES = NUMBERS["series"]
-_COUNTS = COUNTS["sides"]
-_LENGTHS = COUNTS["lengths"]
-_SIDE = SIDE[""]
-_SERIES_COUNT = len(SERIES)
-_IAT = SERIES.index("iat")
-_FIRST_PACKETS = FIRST_PACKETS
-_ADDRESS_WORDS = 4
 
 _BY_IDLE = fields.IDLE
 _BY_ACTIVE = fields.ACTIVE
@@ -88,18 +71,16 @@ _NONE = -1
 _NO_FLOW = 0  # a row of the store
 _NO_CLOCK = -(2**63)
 
-#: Ended flows that wait at most, and most that one packet ends besides those that waited.
-_ROOM = 16_000
+_ROOM = ROOM
+#: Most flows that one packet ends besides those that waited.
 _MOST_AT_ONCE = 2
 
 
 class Meter:
-    """Makes flows; of the ended ones column ``i`` of four matrices holds the facts.
+    """Makes flows, of which those that have ended are in ``ended``; all times are nanoseconds.
 
-    Those are ``ended_words`` (addresses of source and destination), ``ended_numbers``,
-    ``ended_counts`` and ``ended_squares``, with a row for each field (:mod:`.fields`). All times
-    are nanoseconds. ``without_flow`` counts frames by :data:`.fields.WITHOUT_FLOW`; ``packets``,
-    ``errors`` and ``duplicates`` count those that are in flows.
+    ``without_flow`` counts frames by :data:`.fields.WITHOUT_FLOW`; ``packets``, ``errors`` and
+    ``duplicates`` count those that are in flows.
     """
 
     def __init__(
@@ -123,22 +104,12 @@ class Meter:
         self.recalled = no_packets()
         self.clocks = np.full(MOST_SESSIONS, _NO_CLOCK, np.int64).data
         self.first = 0  # no session before it has flows
-        self.ended = 0
-        self.ended_words = np.empty((_ADDRESS_WORDS, _ROOM), np.uint64).data
-        self.ended_numbers = np.empty((NUMBERS[""], _ROOM), np.int64).data
-        self.ended_counts = np.empty((COUNTS[""], _ROOM), np.int32).data
-        self.ended_squares: Any = np.empty((_SERIES_COUNT, _ROOM), np.float64).data
+        self.ended = Ended()
         self.named = 0
         self.without_flow = np.zeros(len(fields.WITHOUT_FLOW), np.int64).data
         self.packets = 0
         self.errors = 0
         self.duplicates = 0
-
-    def take_ended(self) -> int:
-        """Return how many flows have ended since the last call; the next ones take their place."""
-        ended = self.ended
-        self.ended = 0
-        return ended
 
     def take_named(self) -> int:
         """Return how many rows were noted as those that give a flow its DNS name."""
@@ -187,7 +158,7 @@ class Meter:
 
     def _end_list(self, number: int, reason: int) -> int:
         while self.store.heads[number] >= 0:
-            if self.ended == _ROOM:
+            if self.ended.count == _ROOM:
                 return 0
             self._end(self.store.heads[number], reason)
         return 1
@@ -203,11 +174,11 @@ class Meter:
     def _end_waiting(self, number: int, since: int, reason: int) -> int:
         row = self.store.heads[number]
         while row >= 0 and self.store.touched[row] < since:
-            if self.ended >= _ROOM - _MOST_AT_ONCE:
+            if self.ended.count >= _ROOM - _MOST_AT_ONCE:
                 return 0
             self._end(row, reason)
             row = self.store.heads[number]
-        return 1 if self.ended < _ROOM - _MOST_AT_ONCE else 0
+        return 1 if self.ended.count < _ROOM - _MOST_AT_ONCE else 0
 
     def _end(self, row: int, reason: int) -> int:
         self._give(row, reason)
@@ -215,72 +186,20 @@ class Meter:
 
     def _give(self, row: int, reason: int) -> int:
         """Copy a flow to those that have ended."""
-        at = self.ended
-        low = 0 if self.store.whole[row, _IS_LOW_FIRST] else 2
-        for field in range(_ADDRESS_WORDS):
-            self.ended_words[field, at] = self.store.words[row, field ^ low]
-        for field in range(_OF_BEGINNING):
-            self.ended_numbers[field, at] = self.store.begun[row, field]
-        for field in range(_OF_WHOLE):
-            self.ended_counts[field, at] = self.store.whole[row, field]
+        of = row
         if self.store.kept[row, _IS_ONLY]:
             self._add_kept(row, _NO_FLOW)
-            row = _NO_FLOW
-        end_period(self.store, row)
-        self.store.counts[row, _REASON] = reason
-        for field in range(_OF_BEGINNING, _LAST):
-            self.ended_numbers[field, at] = self.store.numbers[row, field - _OF_BEGINNING]
-        for field in range(_OF_WHOLE, _IS_CLOSED):
-            self.ended_counts[field, at] = self.store.counts[row, field - _OF_WHOLE]
-        for side in range(2):
-            self._give_side(row, side)
-        self._give_series(row)
-        self._give_first_packets(row)
-        self.ended = at + 1
-        return 0
+            of = _NO_FLOW
+        end_period(self.store, of)
+        self.store.counts[of, _REASON] = reason
+        return self.ended.give(self.store, row, of)
 
     def _add_kept(self, row: int, to: int) -> int:
         """Add the packet that was kept of a flow to a row that has none."""
-        first_frame, start = self.store.begun[row, _FIRST_FRAME], self.store.begun[row, _START]
-        trace = self.store.words[row, _LAST_SEEN]
-        self.recalled.recall(self.store.kept, row, first_frame, start, trace)
+        recall(self.store, row, self.recalled)
         begin_part(self.store, to, self.recalled, self.store.touched[row])
         add(self.store, to, self.recalled, 0, self.pause)
         return add_tcp(self.store, to, self.recalled, 0) if self.recalled.has_tcp else 0
-
-    def _give_side(self, row: int, side: int) -> int:
-        """Copy what is known of a direction, if it has a packet."""
-        place = _COUNTS + _SIDE * side
-        is_seen = self.store.series[side, row, 0]
-        for field in range(_SIDE):
-            value = self.store.sides[side, row, field] if is_seen else absent(field)
-            self.ended_counts[place + field, self.ended] = value
-        return 0
-
-    def _give_series(self, row: int) -> int:
-        """Copy series; what was not written is 0 of lengths and payloads, of others anything."""
-        at = self.ended
-        for series in range(_SERIES_COUNT):
-            count = self.store.series[series, row, 0]
-            self.ended_numbers[_SERIES + 4 * series, at] = count
-            if count == 0 and series >= _IAT:
-                continue
-            for part in range(1, 4):
-                value = self.store.series[series, row, part] if count > 0 else 0
-                self.ended_numbers[_SERIES + 4 * series + part, at] = value
-            squares = self.store.squares[series, row] if count > 1 else 0.0
-            self.ended_squares[series, at] = squares
-        return 0
-
-    def _give_first_packets(self, row: int) -> int:
-        """Copy lengths and inter-arrivals of the packets that there are; the first one has none."""
-        seen = min(self.store.series[0, row, 0] + self.store.series[1, row, 0], _FIRST_PACKETS)
-        self.ended_numbers[_IATS, self.ended] = 0
-        for place in range(seen):
-            self.ended_counts[_LENGTHS + place, self.ended] = self.store.lengths[place, row]
-            if place > 0:
-                self.ended_numbers[_IATS + place, self.ended] = self.store.iats[row, place]
-        return 0
 
     def _add(self, packets: Packets, before: int, named: memoryview) -> int:
         """Add a packet to its flow; return the flow's first frame."""
@@ -314,10 +233,9 @@ class Meter:
         """Add a packet; one that is plain and the first is kept as it is."""
         clock = self.clocks[packets.session]
         if self.store.lists[row] < 0:  # the flow has begun with it
-            if packets.is_plain():
+            if is_plain(packets):
                 self.packets += 1
-                packets.keep(self.store.kept, row)
-                self.store.words[row, _LAST_SEEN] = packets.trace
+                keep(self.store, row, packets)
                 return self.store.touch(row, 2 * packets.session, clock)
             self.store.kept[row, _IS_ONLY] = 0
             begin_part(self.store, row, packets, clock)
@@ -334,7 +252,7 @@ class Meter:
             self.store.numbers[row, _NAME] = before + packets.row + 1
             named[self.named] = packets.row
             self.named += 1
-        number = 2 * packets.session + self.store.counts[row, _IS_CLOSED - _OF_WHOLE]
+        number = 2 * packets.session + self.store.counts[row, _IS_CLOSED]
         return self.store.touch(row, number, clock)
 
     def _fill(self, row: int) -> int:
@@ -367,7 +285,7 @@ class Meter:
         if row < 0:
             return self._begin(packets)
         self._fill(row)
-        is_closed = self.store.counts[row, _IS_CLOSED - _OF_WHOLE]
+        is_closed = self.store.counts[row, _IS_CLOSED]
         if is_closed and begins_connection(packets):
             self._end(row, _BY_END)
             return self._begin(packets)

@@ -11,9 +11,7 @@ cdef int _TCP_SPORT, _TCP_DPORT, _TCP_SEQ, _TCP_ACK, _TCP_DATAOFS, _TCP_FLAGS, _
 cdef int _TCP_CHKSUM, _TCP_PAYLOAD_LEN, _TCP_MSS, _TCP_WSCALE, _TCP_SACKOK, _TCP_TSVAL
 cdef int _UDP_SPORT, _UDP_DPORT, _UDP_LEN, _UDP_CHKSUM
 cdef int _DNS_QR, _DNS_RCODE, _DNS_QTYPE, _RAW_LEN
-cdef int _IS_ONLY, _LENGTH, _PAYLOAD_LEN, _HEADER, _IS_FRAGMENT
-cdef int _HAS_TCP, _FLAGS, _WINDOW, _MSS, _WSCALE, _SACK_OK, _TIMESTAMPS
-cdef int _FIN_OR_RST, _PORTS, _ICMP, _TCP, _UDP, _ICMPV6, _SCTP, _MORE, _LEAST_TCP, _UDP_BYTES, _ICMP_BYTES
+cdef int _PORTS, _ICMP, _TCP, _UDP, _ICMPV6, _SCTP, _MORE, _LEAST_TCP, _UDP_BYTES, _ICMP_BYTES
 cdef int _SCTP_BYTES, _IPV6_BYTES
 cdef int64_t _MOST_TIME
 cdef uint64_t _WORD, _MOST_BYTE
@@ -59,11 +57,6 @@ cdef class Packets:
     cdef int _fill_quoted_ports(self, Key key, int64_t at) except -1 nogil
     @cython.locals(tcp=int64_t, checksum=int64_t, part=int64_t)
     cdef int _read_trace(self) except -1 nogil
-    cdef int is_plain(self) except -1 nogil
-    cdef int keep(self, int32_t[:, ::1] kept, int64_t row) except -1 nogil
-    cdef int recall(
-        self, int32_t[:, ::1] kept, int64_t row, int64_t frame_number, int64_t time, uint64_t trace
-    ) except -1 nogil
 
 @cython.locals(row=int64_t)
 cpdef int64_t ipv4_words(

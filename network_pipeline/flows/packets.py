@@ -11,9 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from network_pipeline.flows.fields import KEPT, PORTS, READ_NUMBERS
+from network_pipeline.flows.fields import PORTS, READ_NUMBERS
 from network_pipeline.flows.keys import Key
 
 if not TYPE_CHECKING:
@@ -34,11 +32,6 @@ else:
 ) = range(len(READ_NUMBERS))
 # fmt: on
 
-(
-    _IS_ONLY, _LENGTH, _PAYLOAD_LEN, _HEADER, _IS_FRAGMENT,
-    _HAS_TCP, _FLAGS, _WINDOW, _MSS, _WSCALE, _SACK_OK, _TIMESTAMPS,
-) = range(KEPT[""])  # fmt: skip
-
 _PORTS = PORTS
 
 _ICMP = 1
@@ -48,7 +41,6 @@ _ICMPV6 = 58
 _SCTP = 132
 
 _MORE = 1  # bit of ip_flags
-_FIN_OR_RST = 5
 _LEAST_TCP = 20
 _UDP_BYTES = 8
 _ICMP_BYTES = 8
@@ -283,56 +275,6 @@ class Packets:
             trace = (self.identification << 16 | checksum) << 30 | part << 16
             self.trace = trace | self.length & 0xFFFF
         return 0
-
-    def is_plain(self) -> int:
-        """Return whether :meth:`keep` keeps all that a flow needs of the packet."""
-        if self.numbers[_DNS_QR, self.row] >= 0:
-            return 0
-        return 0 if self.has_tcp and self.numbers[_TCP_FLAGS, self.row] & _FIN_OR_RST else 1
-
-    def keep(self, kept: memoryview, row: int) -> int:
-        """Write a plain packet into a row of fields of ``KEPT``."""
-        kept[row, _IS_ONLY] = 1
-        kept[row, _LENGTH] = self.length
-        kept[row, _PAYLOAD_LEN] = self.payload_len
-        kept[row, _HEADER] = self.header
-        kept[row, _IS_FRAGMENT] = 1 if self.fragment > 0 or self.more > 0 else 0
-        kept[row, _HAS_TCP] = self.has_tcp
-        if self.has_tcp:
-            kept[row, _FLAGS] = self.number(_TCP_FLAGS)
-            kept[row, _WINDOW] = self.number(_TCP_WINDOW)
-            kept[row, _MSS] = self.number(_TCP_MSS)
-            kept[row, _WSCALE] = self.number(_TCP_WSCALE)
-            kept[row, _SACK_OK] = self.number(_TCP_SACKOK)
-            kept[row, _TIMESTAMPS] = 0 if self.number(_TCP_TSVAL) >= 0 else -1
-        return 0
-
-    def recall(self, kept: memoryview, row: int, frame_number: int, time: int, trace: int) -> int:
-        """Read a packet that was kept, instead of one of the batch."""
-        self.frame_number = frame_number
-        self.time = time
-        self.trace = trace
-        self.length = kept[row, _LENGTH]
-        self.payload_len = kept[row, _PAYLOAD_LEN]
-        self.header = kept[row, _HEADER]
-        self.more = kept[row, _IS_FRAGMENT]
-        self.has_tcp = kept[row, _HAS_TCP]
-        if self.has_tcp:
-            self.numbers[_TCP_FLAGS, 0] = kept[row, _FLAGS]
-            self.numbers[_TCP_WINDOW, 0] = kept[row, _WINDOW]
-            self.numbers[_TCP_MSS, 0] = kept[row, _MSS]
-            self.numbers[_TCP_WSCALE, 0] = kept[row, _WSCALE]
-            self.numbers[_TCP_SACKOK, 0] = kept[row, _SACK_OK]
-            self.numbers[_TCP_TSVAL, 0] = kept[row, _TIMESTAMPS]
-        return 0
-
-
-def no_packets() -> Packets:
-    """Return a batch that has no packets of its own, for those that are recalled."""
-    none = np.zeros(1, np.int32).data
-    numbers = np.full((len(READ_NUMBERS), 1), -1, np.int64).data
-    words = np.zeros((8, 1), np.uint64).data
-    return Packets(numbers, words, np.zeros(1, np.int64).data, none, np.zeros(1, np.uint8).data)
 
 
 def ipv4_words(offsets: memoryview, data: memoryview, words: memoryview) -> int:
