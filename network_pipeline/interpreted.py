@@ -12,3 +12,7 @@ from contextlib import nullcontext
 
 #: Compiled, ``with nogil`` lets other threads run; interpreted, it does nothing.
 nogil = nullcontext()
+
+#: Compiled, ``with boundscheck(False)`` checks no index: a C compiler does several rounds of a loop
+#: at once only where none is checked. Interpreted, it does nothing.
+boundscheck = nullcontext

@@ -93,7 +93,7 @@ class Fanout:
             self._enter(event, window)
         self._append(event, session)
         for field in range(6):
-            store.counts[row, _FANOUT + field] = self.counts[self.entries[event, 0], field]
+            store.whole[row, _FANOUT + field] = self.counts[self.entries[event, 0], field]
         return 0
 
     def _make_pairs(self, event: int, is_counted: int) -> int:

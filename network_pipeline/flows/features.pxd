@@ -21,7 +21,7 @@ cdef int64_t _TWICE_NS, _SUBFLOW_NS, _SEQUENCE, _HALF
 cpdef int begin(Store store, int64_t row, Packets packets, Key key) except -1 nogil
 @cython.locals(field=int, series=int)
 cpdef int begin_part(Store store, int64_t row, Packets packets, int64_t clock) except -1 nogil
-@cython.locals(trace=uint64_t, age=int64_t)
+@cython.locals(age=int64_t)
 cpdef int is_duplicate(Store store, int64_t row, Packets packets, int direction) except -1 nogil
 @cython.locals(seen=int64_t, least=int64_t, field=int)
 cpdef int add(

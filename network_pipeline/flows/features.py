@@ -14,6 +14,8 @@ from network_pipeline.flows.fields import (
     FIRST_PACKETS,
     FLAGS,
     NUMBERS,
+    OF_BEGINNING,
+    OF_WHOLE,
     READ_NUMBERS,
     SERIES,
     SIDE,
@@ -34,30 +36,36 @@ from network_pipeline.flows.store import Store
     ),
 )  # fmt: skip
 
-_NUMBERS = NUMBERS["iats"]
-_COUNTS = COUNTS["sides"]
+_NUMBERS = NUMBERS["iats"] - OF_BEGINNING
+_COUNTS = COUNTS["sides"] - OF_WHOLE
 
+_FIRST_FRAME = NUMBERS["first_frame"]
+_START = NUMBERS["start"]
 (
-    _FIRST_FRAME, _START, _END, _LAST, _LAST_OF, _OPENED, _ACTIVE_SINCE, _FIN_END, _HEADER_BYTES,
-) = map(
-    NUMBERS.__getitem__,
-    (
-        "first_frame", "start", "end", "last", "last_of", "opened", "active_since", "fin_end",
-        "header_bytes",
-    ),
+    _END, _LAST, _LAST_OF, _OPENED, _ACTIVE_SINCE, _FIN_END, _HEADER_BYTES,
+) = (
+    NUMBERS[name] - OF_BEGINNING
+    for name in ("end", "last", "last_of", "opened", "active_since", "fin_end", "header_bytes")
 )  # fmt: skip
 (
     _SESSION, _VERSION, _PROTOCOL, _SRC_PORT, _DST_PORT, _KIND, _VLAN, _VLAN2, _ICMP_TYPE,
-    _ICMP_CODE, _IS_LOW_FIRST, _PART, _IS_CLOSED, _ACKED, _OUT_OF_ORDER, _FRAGMENTS, _DUPLICATES,
-    _SUBFLOWS, _DNS_QUERIES, _DNS_RESPONSES, _DNS_QTYPE_SEEN, _DNS_RCODE_SEEN,
+    _ICMP_CODE, _IS_LOW_FIRST, _PART,
 ) = map(
     COUNTS.__getitem__,
     (
         "session", "version", "protocol", "src_port", "dst_port", "kind", "vlan", "vlan2",
-        "icmp_type", "icmp_code", "is_low_first", "part", "is_closed", "acked", "out_of_order",
-        "fragments", "duplicates", "subflows", "dns_queries", "dns_responses", "dns_qtype",
-        "dns_rcode",
+        "icmp_type", "icmp_code", "is_low_first", "part",
     ),
+)  # fmt: skip
+(
+    _IS_CLOSED, _ACKED, _OUT_OF_ORDER, _FRAGMENTS, _DUPLICATES, _SUBFLOWS, _DNS_QUERIES,
+    _DNS_RESPONSES, _DNS_QTYPE_SEEN, _DNS_RCODE_SEEN,
+) = (
+    COUNTS[name] - OF_WHOLE
+    for name in (
+        "is_closed", "acked", "out_of_order", "fragments", "duplicates", "subflows", "dns_queries",
+        "dns_responses", "dns_qtype", "dns_rcode",
+    )
 )  # fmt: skip
 (
     _FLAGS, _PAYLOAD_PACKETS, _HEADER_MIN, _WINDOW, _MSS, _WSCALE, _SACK_OK, _TIMESTAMPS,
@@ -94,35 +102,36 @@ _SUBFLOW_NS = 1_000_000_000
 
 def begin(store: Store, row: int, packets: Packets, key: Key) -> int:
     """Note what a flow is, of its first packet."""
-    store.counts[row, _SESSION] = packets.session
-    store.counts[row, _VERSION] = packets.version
-    store.counts[row, _PROTOCOL] = packets.protocol
-    store.counts[row, _KIND] = key.kind
-    store.counts[row, _SRC_PORT] = key.src_port
-    store.counts[row, _DST_PORT] = key.dst_port
-    store.counts[row, _VLAN] = key.place >> 16 & 0xFFFF
-    store.counts[row, _VLAN2] = key.place & 0xFFFF
-    store.counts[row, _ICMP_TYPE] = packets.icmp_type
-    store.counts[row, _ICMP_CODE] = packets.icmp_code
-    store.counts[row, _IS_LOW_FIRST] = key.is_low_first
-    store.counts[row, _PART] = 0
+    store.begun[row, _FIRST_FRAME] = packets.frame_number
+    store.begun[row, _START] = packets.time
+    store.whole[row, _SESSION] = packets.session
+    store.whole[row, _VERSION] = packets.version
+    store.whole[row, _PROTOCOL] = packets.protocol
+    store.whole[row, _KIND] = key.kind
+    store.whole[row, _SRC_PORT] = key.src_port
+    store.whole[row, _DST_PORT] = key.dst_port
+    store.whole[row, _VLAN] = key.place >> 16 & 0xFFFF
+    store.whole[row, _VLAN2] = key.place & 0xFFFF
+    store.whole[row, _ICMP_TYPE] = packets.icmp_type
+    store.whole[row, _ICMP_CODE] = packets.icmp_code
+    store.whole[row, _IS_LOW_FIRST] = key.is_low_first
+    store.whole[row, _PART] = 1
     for field in range(_FANOUT, _FANOUT + 6):
-        store.counts[row, field] = 0
+        store.whole[row, field] = 0
     return 0
 
 
 def begin_part(store: Store, row: int, packets: Packets, clock: int) -> int:
     """Begin a flow, or its next part, with a packet that is yet to be added."""
-    store.counts[row, _PART] += 1
-    for field in range(_IS_CLOSED, _COUNTS):
+    for field in range(_COUNTS):
         store.counts[row, field] = 0
     store.counts[row, _DNS_QTYPE_SEEN] = -1
     store.counts[row, _DNS_RCODE_SEEN] = -1
     store.counts[row, _SUBFLOWS] = 1
     for field in range(_NUMBERS):
         store.numbers[row, field] = 0
-    store.numbers[row, _FIRST_FRAME] = packets.frame_number
-    store.numbers[row, _START] = packets.time
+    store.begun[row, _FIRST_FRAME] = packets.frame_number
+    store.begun[row, _START] = packets.time
     store.numbers[row, _END] = packets.time
     store.numbers[row, _ACTIVE_SINCE] = packets.time
     store.numbers[row, _OPENED] = clock
@@ -138,8 +147,7 @@ def begin_part(store: Store, row: int, packets: Packets, clock: int) -> int:
 
 def is_duplicate(store: Store, row: int, packets: Packets, direction: int) -> int:
     """Return whether a packet is the one before it in its direction, captured once more."""
-    trace = packets.trace()
-    if trace == 0 or trace != store.words[row, _LAST_SEEN + direction]:
+    if packets.trace == 0 or packets.trace != store.words[row, _LAST_SEEN + direction]:
         return 0
     age = packets.time - store.numbers[row, _LAST_OF + direction]
     if age < 0 or age > _TWICE_NS:
@@ -166,7 +174,7 @@ def add(store: Store, row: int, packets: Packets, direction: int, pause: int) ->
         store.sides[direction, row, _HEADER_MIN] = packets.header
     if packets.fragment > 0 or packets.more > 0:
         store.counts[row, _FRAGMENTS] += 1
-    store.words[row, _LAST_SEEN + direction] = packets.trace()
+    store.words[row, _LAST_SEEN + direction] = packets.trace
     return 0
 
 
@@ -198,7 +206,7 @@ def _add_times(store: Store, row: int, time: int, direction: int, pause: int) ->
         )
     store.numbers[row, _LAST] = time
     store.numbers[row, _LAST_OF + direction] = time
-    store.numbers[row, _START] = min(store.numbers[row, _START], time)
+    store.begun[row, _START] = min(store.begun[row, _START], time)
     store.numbers[row, _END] = max(store.numbers[row, _END], time)
     return seen
 

@@ -5,8 +5,9 @@ A store has matrices with a row for each flow: ``WORDS`` (uint64) are what it is
 ``COUNTS`` (int32) all that is small, of which ``sides`` and ``lengths`` lie apart; sums of squared
 deviations (float64) are of ``SERIES``. Names that end in ``*2`` are two fields, of the direction of
 the flow's first packet and of the other one; ``sides`` are all fields of ``SIDE`` for each of them.
-In ``COUNTS`` and ``SIDE`` -1 is a fact that was not seen; what stands before ``is_closed`` there is
-of the whole flow, the rest of the part of it that goes on.
+In ``COUNTS`` and ``SIDE`` -1 is a fact that was not seen; what stands before ``reason`` there is of
+the whole flow, the rest of the part of it that goes on. From ``last`` and ``is_closed`` on, up to
+what lies apart, are those that nobody needs of a flow that has ended.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ WORDS: Final = _places(("key*6", "last_seen*2"))
 
 NUMBERS: Final = _places(
     (
-        "first_frame", "start", "end", "last", "last_of*2", "opened", "active_since", "name",
-        "fin_end*2", "header_bytes*2", f"iats*{FIRST_PACKETS}", f"series*{4 * len(SERIES)}",
+        "first_frame", "start", "end", "name", "header_bytes*2",
+        "last", "last_of*2", "opened", "active_since", "fin_end*2",
+        f"iats*{FIRST_PACKETS}", f"series*{4 * len(SERIES)}",
     )
 )  # fmt: skip
 
@@ -68,12 +70,20 @@ COUNTS: Final = _places(
     (
         "session", "version", "protocol", "src_port", "dst_port", "kind", "vlan", "vlan2",
         "icmp_type", "icmp_code", "is_low_first", "part", "fanout*6",
-        "is_closed", "acked", "reason", "out_of_order", "fragments", "icmp_errors",
-        "duplicates", "subflows",
-        "dns_queries", "dns_responses", "dns_qtype", "dns_rcode",
+        "reason", "out_of_order", "fragments", "icmp_errors", "duplicates", "subflows",
+        "dns_queries", "dns_responses", "dns_qtype", "dns_rcode", "is_closed", "acked",
         f"sides*{2 * SIDE['']}", f"lengths*{FIRST_PACKETS}",
     )
 )  # fmt: skip
+
+#: Of ``NUMBERS`` and ``COUNTS``, how many at their beginning lie apart, of flows of any length.
+OF_BEGINNING: Final = NUMBERS["end"]
+OF_WHOLE: Final = COUNTS["reason"]
+
+#: What is kept of a flow's only packet if ``is_only``; ``numbers`` are six of TCP (:mod:`.kept`).
+KEPT: Final = _places(
+    ("is_only", "length", "payload_len", "header", "is_fragment", "has_tcp", "numbers*6")
+)
 
 #: Columns of packets that flows are made of: numbers, which are -1 where they are absent.
 READ_NUMBERS: Final = (

@@ -1,9 +1,9 @@
 cimport cython
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int64_t
 
+from network_pipeline.flows.ended cimport Ended
 from network_pipeline.flows.fanout cimport Fanout
 from network_pipeline.flows.features cimport (
-    absent,
     add,
     add_dns,
     add_tcp,
@@ -14,15 +14,14 @@ from network_pipeline.flows.features cimport (
     is_duplicate,
 )
 from network_pipeline.flows.fragments cimport Fragments
+from network_pipeline.flows.kept cimport is_plain, keep, recall
 from network_pipeline.flows.keys cimport Key
 from network_pipeline.flows.packets cimport Packets
 from network_pipeline.flows.store cimport Store
 
-cdef int _DNS_QR, _FIRST_FRAME, _OPENED, _NAME, _IS_LOW_FIRST, _IS_CLOSED, _REASON
-cdef int _ICMP_ERRORS, _COUNTS, _IATS, _SERIES, _SERIES_COUNT, _FIRST_PACKETS, _ADDRESS_WORDS
-cdef int _LENGTHS, _SIDE, _IAT
-cdef int _BY_IDLE, _BY_ACTIVE, _BY_END, _BY_FORCE, _BY_NO_ROOM, _NO_IP, _NO_TIME, _NONE, _ROOM
-cdef int _MOST_AT_ONCE
+cdef int _DNS_QR, _FIRST_FRAME, _OPENED, _NAME, _IS_LOW_FIRST, _PART, _IS_CLOSED, _REASON
+cdef int _ICMP_ERRORS, _IS_ONLY, _BY_IDLE, _BY_ACTIVE, _BY_END, _BY_FORCE, _BY_NO_ROOM
+cdef int _NO_IP, _NO_TIME, _NONE, _NO_FLOW, _ROOM, _MOST_AT_ONCE
 
 @cython.final
 cdef class Meter:
@@ -32,16 +31,13 @@ cdef class Meter:
     cdef Fanout fanout
     cdef Fragments fragments
     cdef Key key
+    cdef Packets recalled
     cdef int64_t[::1] clocks
-    cdef int64_t first, ended, named
-    cdef readonly uint64_t[:, ::1] ended_words
-    cdef readonly int64_t[:, ::1] ended_numbers
-    cdef readonly int32_t[:, ::1] ended_counts
-    cdef readonly double[:, ::1] ended_squares
+    cdef readonly Ended ended
+    cdef int64_t first, named
     cdef readonly int64_t[::1] without_flow
     cdef readonly int64_t packets, errors, duplicates
 
-    cpdef int64_t take_ended(self) except -1
     cpdef int64_t take_named(self) except -1
     cpdef int64_t update(
         self,
@@ -59,16 +55,9 @@ cdef class Meter:
     @cython.locals(row=int64_t)
     cdef int _end_waiting(self, int64_t number, int64_t since, int reason) except -1 nogil
     cdef int _end(self, int64_t row, int reason) except -1 nogil
-    @cython.locals(at=int64_t, low=int, field=int, side=int)
+    @cython.locals(of=int64_t)
     cdef int _give(self, int64_t row, int reason) except -1 nogil
-    @cython.locals(place=int, field=int, is_seen=int64_t, value=int)
-    cdef int _give_side(self, int64_t row, int side) except -1 nogil
-    @cython.locals(
-        at=int64_t, count=int64_t, value=int64_t, squares=double, series=int, part=int
-    )
-    cdef int _give_series(self, int64_t row) except -1 nogil
-    @cython.locals(seen=int64_t, place=int)
-    cdef int _give_first_packets(self, int64_t row) except -1 nogil
+    cdef int _add_kept(self, int64_t row, int64_t to) except -1 nogil
     @cython.locals(
         row=int64_t, direction=int, place=int64_t, clock=int64_t, is_forward=cython.bint
     )
@@ -77,7 +66,8 @@ cdef class Meter:
     cdef int _add_to(
         self, Packets packets, int64_t row, int direction, int64_t before, int64_t[::1] named
     ) except -1 nogil
-    @cython.locals(row=int64_t, known=cython.bint)
+    cdef int _fill(self, int64_t row) except -1 nogil
+    @cython.locals(row=int64_t)
     cdef int64_t _row_of_fragment(self, int64_t place) except -2 nogil
     @cython.locals(clock=int64_t, first_frame=int64_t)
     cdef int _note_fragment(self, Packets packets, int64_t row, int direction) except -1 nogil

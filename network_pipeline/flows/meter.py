@@ -11,14 +11,14 @@ Compiled, see :mod:`network_pipeline.interpreted`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from network_pipeline.flows import fields
+from network_pipeline.flows.ended import ROOM, Ended
 from network_pipeline.flows.fanout import Fanout
 from network_pipeline.flows.features import (
-    absent,
     add,
     add_dns,
     add_tcp,
@@ -30,13 +30,14 @@ from network_pipeline.flows.features import (
 )
 from network_pipeline.flows.fields import (
     COUNTS,
-    FIRST_PACKETS,
+    KEPT,
     NUMBERS,
+    OF_BEGINNING,
+    OF_WHOLE,
     READ_NUMBERS,
-    SERIES,
-    SIDE,
 )
 from network_pipeline.flows.fragments import Fragments
+from network_pipeline.flows.kept import is_plain, keep, no_packets, recall
 from network_pipeline.flows.keys import Key
 from network_pipeline.flows.packets import Packets
 from network_pipeline.flows.store import MOST_SESSIONS, Store
@@ -48,21 +49,14 @@ else:
 
 _DNS_QR = READ_NUMBERS.index("dns_qr")
 _FIRST_FRAME = NUMBERS["first_frame"]
-_OPENED = NUMBERS["opened"]
-_NAME = NUMBERS["name"]
+_OPENED = NUMBERS["opened"] - OF_BEGINNING
+_NAME = NUMBERS["name"] - OF_BEGINNING
 _IS_LOW_FIRST = COUNTS["is_low_first"]
-_IS_CLOSED = COUNTS["is_closed"]
-_REASON = COUNTS["reason"]
-_ICMP_ERRORS = COUNTS["icmp_errors"]
-_IATS = NUMBERS["iats"]
-_SERIES = NUMBERS["series"]
-_COUNTS = COUNTS["sides"]
-_LENGTHS = COUNTS["lengths"]
-_SIDE = SIDE[""]
-_SERIES_COUNT = len(SERIES)
-_IAT = SERIES.index("iat")
-_FIRST_PACKETS = FIRST_PACKETS
-_ADDRESS_WORDS = 4
+_PART = COUNTS["part"]
+_IS_CLOSED = COUNTS["is_closed"] - OF_WHOLE
+_REASON = COUNTS["reason"] - OF_WHOLE
+_ICMP_ERRORS = COUNTS["icmp_errors"] - OF_WHOLE
+_IS_ONLY = KEPT["is_only"]
 
 _BY_IDLE = fields.IDLE
 _BY_ACTIVE = fields.ACTIVE
@@ -74,20 +68,19 @@ _NO_IP = fields.WITHOUT_FLOW.index("no IP header")
 _NO_TIME = fields.WITHOUT_FLOW.index("no time")
 
 _NONE = -1
+_NO_FLOW = 0  # a row of the store
 _NO_CLOCK = -(2**63)
 
-#: Ended flows that wait at most, and most that one packet ends besides those that waited.
-_ROOM = 16_000
+_ROOM = ROOM
+#: Most flows that one packet ends besides those that waited.
 _MOST_AT_ONCE = 2
 
 
 class Meter:
-    """Makes flows; of the ended ones column ``i`` of four matrices holds the facts.
+    """Makes flows, of which those that have ended are in ``ended``; all times are nanoseconds.
 
-    Those are ``ended_words`` (addresses of source and destination), ``ended_numbers``,
-    ``ended_counts`` and ``ended_squares``, with a row for each field (:mod:`.fields`). All times
-    are nanoseconds. ``without_flow`` counts frames by :data:`.fields.WITHOUT_FLOW`; ``packets``,
-    ``errors`` and ``duplicates`` count those that are in flows.
+    ``without_flow`` counts frames by :data:`.fields.WITHOUT_FLOW`; ``packets``, ``errors`` and
+    ``duplicates`` count those that are in flows.
     """
 
     def __init__(
@@ -108,24 +101,15 @@ class Meter:
         self.fanout = Fanout(most_flows)
         self.fragments = Fragments()
         self.key = Key()
+        self.recalled = no_packets()
         self.clocks = np.full(MOST_SESSIONS, _NO_CLOCK, np.int64).data
         self.first = 0  # no session before it has flows
-        self.ended = 0
-        self.ended_words = np.empty((_ADDRESS_WORDS, _ROOM), np.uint64).data
-        self.ended_numbers = np.empty((NUMBERS[""], _ROOM), np.int64).data
-        self.ended_counts = np.empty((COUNTS[""], _ROOM), np.int32).data
-        self.ended_squares: Any = np.empty((_SERIES_COUNT, _ROOM), np.float64).data
+        self.ended = Ended()
         self.named = 0
         self.without_flow = np.zeros(len(fields.WITHOUT_FLOW), np.int64).data
         self.packets = 0
         self.errors = 0
         self.duplicates = 0
-
-    def take_ended(self) -> int:
-        """Return how many flows have ended since the last call; the next ones take their place."""
-        ended = self.ended
-        self.ended = 0
-        return ended
 
     def take_named(self) -> int:
         """Return how many rows were noted as those that give a flow its DNS name."""
@@ -174,7 +158,7 @@ class Meter:
 
     def _end_list(self, number: int, reason: int) -> int:
         while self.store.heads[number] >= 0:
-            if self.ended == _ROOM:
+            if self.ended.count == _ROOM:
                 return 0
             self._end(self.store.heads[number], reason)
         return 1
@@ -190,11 +174,11 @@ class Meter:
     def _end_waiting(self, number: int, since: int, reason: int) -> int:
         row = self.store.heads[number]
         while row >= 0 and self.store.touched[row] < since:
-            if self.ended >= _ROOM - _MOST_AT_ONCE:
+            if self.ended.count >= _ROOM - _MOST_AT_ONCE:
                 return 0
             self._end(row, reason)
             row = self.store.heads[number]
-        return 1 if self.ended < _ROOM - _MOST_AT_ONCE else 0
+        return 1 if self.ended.count < _ROOM - _MOST_AT_ONCE else 0
 
     def _end(self, row: int, reason: int) -> int:
         self._give(row, reason)
@@ -202,65 +186,30 @@ class Meter:
 
     def _give(self, row: int, reason: int) -> int:
         """Copy a flow to those that have ended."""
-        end_period(self.store, row)
-        self.store.counts[row, _REASON] = reason
-        at = self.ended
-        low = 0 if self.store.counts[row, _IS_LOW_FIRST] else 2
-        for field in range(_ADDRESS_WORDS):
-            self.ended_words[field, at] = self.store.words[row, field ^ low]
-        for field in range(_IATS):
-            self.ended_numbers[field, at] = self.store.numbers[row, field]
-        for field in range(_COUNTS):
-            self.ended_counts[field, at] = self.store.counts[row, field]
-        for side in range(2):
-            self._give_side(row, side)
-        self._give_series(row)
-        self._give_first_packets(row)
-        self.ended = at + 1
-        return 0
+        of = row
+        if self.store.kept[row, _IS_ONLY]:
+            self._add_kept(row, _NO_FLOW)
+            of = _NO_FLOW
+        end_period(self.store, of)
+        self.store.counts[of, _REASON] = reason
+        return self.ended.give(self.store, row, of)
 
-    def _give_side(self, row: int, side: int) -> int:
-        """Copy what is known of a direction, if it has a packet."""
-        place = _COUNTS + _SIDE * side
-        is_seen = self.store.series[side, row, 0]
-        for field in range(_SIDE):
-            value = self.store.sides[side, row, field] if is_seen else absent(field)
-            self.ended_counts[place + field, self.ended] = value
-        return 0
-
-    def _give_series(self, row: int) -> int:
-        """Copy series; what was not written is 0 of lengths and payloads, of others anything."""
-        at = self.ended
-        for series in range(_SERIES_COUNT):
-            count = self.store.series[series, row, 0]
-            self.ended_numbers[_SERIES + 4 * series, at] = count
-            if count == 0 and series >= _IAT:
-                continue
-            for part in range(1, 4):
-                value = self.store.series[series, row, part] if count > 0 else 0
-                self.ended_numbers[_SERIES + 4 * series + part, at] = value
-            squares = self.store.squares[series, row] if count > 1 else 0.0
-            self.ended_squares[series, at] = squares
-        return 0
-
-    def _give_first_packets(self, row: int) -> int:
-        """Copy lengths and inter-arrivals of the packets that there are; the first one has none."""
-        seen = min(self.store.series[0, row, 0] + self.store.series[1, row, 0], _FIRST_PACKETS)
-        self.ended_numbers[_IATS, self.ended] = 0
-        for place in range(seen):
-            self.ended_counts[_LENGTHS + place, self.ended] = self.store.lengths[place, row]
-            if place > 0:
-                self.ended_numbers[_IATS + place, self.ended] = self.store.iats[row, place]
-        return 0
+    def _add_kept(self, row: int, to: int) -> int:
+        """Add the packet that was kept of a flow to a row that has none."""
+        recall(self.store, row, self.recalled)
+        begin_part(self.store, to, self.recalled, self.store.touched[row])
+        add(self.store, to, self.recalled, 0, self.pause)
+        return add_tcp(self.store, to, self.recalled, 0) if self.recalled.has_tcp else 0
 
     def _add(self, packets: Packets, before: int, named: memoryview) -> int:
         """Add a packet to its flow; return the flow's first frame."""
         if packets.is_icmp_error() and packets.fill_quoted(self.key):
             row = self.store.find(self.key)
             if row >= 0:
+                self._fill(row)
                 self.store.counts[row, _ICMP_ERRORS] += 1
                 self.errors += 1
-                return self.store.numbers[row, _FIRST_FRAME]
+                return self.store.begun[row, _FIRST_FRAME]
         packets.fill(self.key)
         row = _NONE
         direction = 0
@@ -271,17 +220,25 @@ class Meter:
             direction = self.fragments.directions[place] if row >= 0 else 0
         if row < 0:
             row = self._row(packets)
-            is_forward = self.key.is_low_first == self.store.counts[row, _IS_LOW_FIRST]
+            is_forward = self.key.is_low_first == self.store.whole[row, _IS_LOW_FIRST]
             direction = 0 if is_forward else 1
         if packets.fragment == 0 and packets.more > 0:
             self._note_fragment(packets, row, direction)
         self._add_to(packets, row, direction, before, named)
-        return self.store.numbers[row, _FIRST_FRAME]
+        return self.store.begun[row, _FIRST_FRAME]
 
     def _add_to(
         self, packets: Packets, row: int, direction: int, before: int, named: memoryview
     ) -> int:
+        """Add a packet; one that is plain and the first is kept as it is."""
         clock = self.clocks[packets.session]
+        if self.store.lists[row] < 0:  # the flow has begun with it
+            if is_plain(packets):
+                self.packets += 1
+                keep(self.store, row, packets)
+                return self.store.touch(row, 2 * packets.session, clock)
+            self.store.kept[row, _IS_ONLY] = 0
+            begin_part(self.store, row, packets, clock)
         if is_duplicate(self.store, row, packets, direction):
             self.duplicates += 1
             if self.drops_duplicates:
@@ -298,17 +255,26 @@ class Meter:
         number = 2 * packets.session + self.store.counts[row, _IS_CLOSED]
         return self.store.touch(row, number, clock)
 
+    def _fill(self, row: int) -> int:
+        """Make a flow of which a packet is kept as any other."""
+        if self.store.kept[row, _IS_ONLY]:
+            self._add_kept(row, row)
+            self.store.kept[row, _IS_ONLY] = 0
+        return 0
+
     def _row_of_fragment(self, place: int) -> int:
         """Return the row of a datagram's flow, -1 where another flow has it by now."""
         row = self.fragments.rows[place]
         if self.store.lists[row] < 0:
             return _NONE
-        known = self.fragments.first_frames[place] == self.store.numbers[row, _FIRST_FRAME]
-        return row if known else _NONE
+        if self.fragments.first_frames[place] != self.store.begun[row, _FIRST_FRAME]:
+            return _NONE
+        self._fill(row)
+        return row
 
     def _note_fragment(self, packets: Packets, row: int, direction: int) -> int:
         clock = self.clocks[packets.session]
-        first_frame = self.store.numbers[row, _FIRST_FRAME]
+        first_frame = self.store.begun[row, _FIRST_FRAME]
         return self.fragments.note(
             self.key, packets.identification, row, first_frame, direction, clock
         )
@@ -318,6 +284,7 @@ class Meter:
         row = self.store.find(self.key)
         if row < 0:
             return self._begin(packets)
+        self._fill(row)
         is_closed = self.store.counts[row, _IS_CLOSED]
         if is_closed and begins_connection(packets):
             self._end(row, _BY_END)
@@ -325,6 +292,7 @@ class Meter:
         clock = self.clocks[packets.session]
         if clock - self.store.numbers[row, _OPENED] > self.active:
             self._give(row, _BY_END if is_closed else _BY_ACTIVE)
+            self.store.whole[row, _PART] += 1
             begin_part(self.store, row, packets, clock)
         return row
 
@@ -335,7 +303,6 @@ class Meter:
         clock = self.clocks[packets.session]
         row = self.store.add(self.key)
         begin(self.store, row, packets, self.key)
-        begin_part(self.store, row, packets, clock)
         self.fanout.begin(self.store, row, self.key, packets.session, clock)
         return row
 

@@ -26,7 +26,7 @@ ctypedef fused Number:
 
 @cython.final
 cdef class Packets:
-    cdef const int64_t[:, ::1] numbers
+    cdef int64_t[:, ::1] numbers
     cdef const uint64_t[:, ::1] words
     cdef const int64_t[::1] sessions
     cdef const int32_t[::1] begins
@@ -34,6 +34,7 @@ cdef class Packets:
     cdef int64_t row, frame_number, session, time, protocol, fragment, more, identification
     cdef int64_t length, header, payload_len, icmp_type, icmp_code
     cdef int version, has_tcp
+    cdef uint64_t trace
 
     cdef int64_t number(self, int column) except? -2 nogil
     cdef int read(self, int64_t row) except -1 nogil
@@ -55,7 +56,7 @@ cdef class Packets:
     cdef int fill_quoted(self, Key key) except -1 nogil
     cdef int _fill_quoted_ports(self, Key key, int64_t at) except -1 nogil
     @cython.locals(tcp=int64_t, checksum=int64_t, part=int64_t)
-    cdef uint64_t trace(self) except? 0 nogil
+    cdef int _read_trace(self) except -1 nogil
 
 @cython.locals(row=int64_t)
 cpdef int64_t ipv4_words(

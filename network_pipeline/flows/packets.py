@@ -91,6 +91,7 @@ class Packets:
         self.has_tcp = 0
         self.icmp_type = 0
         self.icmp_code = 0
+        self.trace = 0
 
     def number(self, column: int) -> int:
         """Return a value of the row, -1 where it is absent."""
@@ -113,6 +114,7 @@ class Packets:
         self._read_icmp()
         self.has_tcp = 1 if self.numbers[_TCP_SPORT, row] >= 0 else 0
         self._read_lengths()
+        self._read_trace()
         return 1
 
     def has_time(self) -> int:
@@ -259,18 +261,20 @@ class Packets:
             return key.icmp(self.payload[at], self.payload[at + 1])
         return key.ports(_PORTS, self._u16(at), self._u16(at + 2))
 
-    def trace(self) -> int:
-        """Return what tells a packet from the next ones of its flow, 0 where nothing does.
+    def _read_trace(self) -> int:
+        """Derive what tells a packet from the next ones of its flow, 0 where nothing does.
 
         That is the identification of IPv4, where there is one, the checksum of TCP or UDP, the
         fragment and the length.
         """
-        if self.version != 4 or self.identification <= 0:
-            return 0
-        tcp = self.numbers[_TCP_CHKSUM, self.row]
-        checksum = max(tcp, self.numbers[_UDP_CHKSUM, self.row], 0)
-        part = self.fragment << 1 | self.more
-        return (self.identification << 16 | checksum) << 30 | part << 16 | self.length & 0xFFFF
+        self.trace = 0
+        if self.version == 4 and self.identification > 0:
+            tcp = self.numbers[_TCP_CHKSUM, self.row]
+            checksum = max(tcp, self.numbers[_UDP_CHKSUM, self.row], 0)
+            part = self.fragment << 1 | self.more
+            trace = (self.identification << 16 | checksum) << 30 | part << 16
+            self.trace = trace | self.length & 0xFFFF
+        return 0
 
 
 def ipv4_words(offsets: memoryview, data: memoryview, words: memoryview) -> int:

@@ -166,15 +166,15 @@ class Recording:
             self._finished += 1
 
     def _write_ended(self) -> None:
-        ended = self._meter.take_ended()
-        if not ended:
+        ended = self._meter.ended
+        count = ended.take()
+        if not count:
             return
-        meter = self._meter
         flows = Flows(
-            np.asarray(meter.ended_words)[:, :ended],
-            np.asarray(meter.ended_numbers)[:, :ended],
-            np.asarray(meter.ended_counts)[:, :ended],
-            np.asarray(meter.ended_squares)[:, :ended],
+            np.asarray(ended.words)[:, :count],
+            np.asarray(ended.numbers)[:, :count],
+            np.asarray(ended.counts)[:, :count],
+            np.asarray(ended.squares)[:, :count],
         )
         named = flows.number("name")
         rows = np.flatnonzero(named)
@@ -183,7 +183,7 @@ class Recording:
             for row, name in zip(rows.tolist(), named[rows].tolist(), strict=True)
         }
         self._flows.append(rows_of(flows, self._sessions, names, self._community))
-        self._counters.add("flows", ended)
+        self._counters.add("flows", count)
 
     def _count(self) -> None:
         meter = self._meter

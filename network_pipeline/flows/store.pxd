@@ -15,8 +15,8 @@ cdef class Store:
     cdef uint32_t[::1] tags
     cdef int32_t[::1] before, behind, lists, heads, tails
     cdef uint64_t[:, ::1] words
-    cdef int64_t[:, ::1] numbers
-    cdef int32_t[:, ::1] counts
+    cdef int64_t[:, ::1] begun, numbers
+    cdef int32_t[:, ::1] whole, kept, counts
     cdef int32_t[:, :, ::1] sides
     cdef int32_t[:, ::1] lengths
     cdef int64_t[:, ::1] iats

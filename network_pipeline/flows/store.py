@@ -6,8 +6,8 @@ of its places as the flows need, so that they stay in the processor's cache. Eve
 lists, of flows that are open and of those that TCP has closed, each with the flow that waits
 longest at its head; so what is to end is always found there. Memory is that of ``most`` flows, but
 the system gives it page by page when it is first written, and rows that became free are used first.
-What a flow of one packet does not have lies in matrices of its own, series, sides and lengths one
-behind the other, where it writes nothing.
+A flow of one packet has only ``words``, ``begun``, ``whole`` and its packet, ``kept``: all else,
+three quarters of it, is first written when there is a second one (:mod:`.meter`).
 
 Compiled, see :mod:`network_pipeline.interpreted`.
 """
@@ -18,7 +18,17 @@ from typing import Any
 
 import numpy as np
 
-from network_pipeline.flows.fields import COUNTS, FIRST_PACKETS, NUMBERS, SERIES, SIDE, WORDS
+from network_pipeline.flows.fields import (
+    COUNTS,
+    FIRST_PACKETS,
+    KEPT,
+    NUMBERS,
+    OF_BEGINNING,
+    OF_WHOLE,
+    SERIES,
+    SIDE,
+    WORDS,
+)
 from network_pipeline.flows.keys import Key
 
 #: Sessions that one store can have.
@@ -30,31 +40,35 @@ _ROW = 0xFFFF_FFFF
 
 
 class Store:
-    """Room for ``most`` flows."""
+    """Room for ``most`` flows; row 0 is none's."""
 
     def __init__(self, most: int) -> None:
         size = 1 << (2 * most - 1).bit_length()
         self.most = most
+        rows = 1 + most
         self.live = 0
         self.mask = min(size, _LEAST_PLACES) - 1
         self.index = np.zeros(size, np.uint64).data
-        self.tags = np.empty(most, np.uint32).data
-        self.words = np.empty((most, WORDS[""]), np.uint64).data
-        self.numbers = np.empty((most, NUMBERS["iats"]), np.int64).data
-        self.counts = np.empty((most, COUNTS["sides"]), np.int32).data
-        self.sides = np.empty((2, most, SIDE[""]), np.int32).data
-        self.lengths = np.empty((FIRST_PACKETS, most), np.int32).data
-        self.iats = np.empty((most, FIRST_PACKETS), np.int64).data
-        self.series = np.zeros((len(SERIES), most, 4), np.int64).data
-        self.squares: Any = np.empty((len(SERIES), most), np.float64).data
-        self.before = np.empty(most, np.int32).data
-        self.behind = np.empty(most, np.int32).data
-        self.lists = np.empty(most, np.int32).data
-        self.touched = np.empty(most, np.int64).data
+        self.tags = np.empty(rows, np.uint32).data
+        self.words = np.empty((rows, WORDS[""]), np.uint64).data
+        self.begun = np.empty((rows, OF_BEGINNING), np.int64).data
+        self.whole = np.empty((rows, OF_WHOLE), np.int32).data
+        self.kept = np.empty((rows, KEPT[""]), np.int32).data
+        self.numbers = np.empty((rows, NUMBERS["iats"] - OF_BEGINNING), np.int64).data
+        self.counts = np.empty((rows, COUNTS["sides"] - OF_WHOLE), np.int32).data
+        self.sides = np.empty((2, rows, SIDE[""]), np.int32).data
+        self.lengths = np.empty((FIRST_PACKETS, rows), np.int32).data
+        self.iats = np.empty((rows, FIRST_PACKETS), np.int64).data
+        self.series = np.zeros((len(SERIES), rows, 4), np.int64).data
+        self.squares: Any = np.empty((len(SERIES), rows), np.float64).data
+        self.before = np.empty(rows, np.int32).data
+        self.behind = np.empty(rows, np.int32).data
+        self.lists = np.empty(rows, np.int32).data
+        self.touched = np.empty(rows, np.int64).data
         self.heads = np.full(2 * MOST_SESSIONS, _NONE, np.int32).data
         self.tails = np.full(2 * MOST_SESSIONS, _NONE, np.int32).data
         self.free = _NONE
-        self.used = 0
+        self.used = 1
 
     def find(self, key: Key) -> int:
         """Return the row of a key, -1 where there is none."""
@@ -77,7 +91,7 @@ class Store:
 
     def has_room(self) -> int:
         """Return whether a row is free."""
-        return 1 if self.free >= 0 or self.used < self.most else 0
+        return 1 if self.free >= 0 or self.used <= self.most else 0
 
     def add(self, key: Key) -> int:
         """Return a free row, in which the key is, for a flow that is not in the store."""
@@ -114,7 +128,7 @@ class Store:
         for at in range(self.mask + 1):
             self.index[at] = 0
         self.mask = 2 * self.mask + 1
-        for row in range(self.used):
+        for row in range(1, self.used):
             if self.lists[row] >= 0:
                 self._place(row)
         return 0

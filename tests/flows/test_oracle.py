@@ -186,6 +186,35 @@ def test_batches_make_no_difference() -> None:
         assert (part.flows, part.ids, part.counts) == (whole.flows, whole.ids, whole.counts)
 
 
+def _begun(rng: random.Random, port: int) -> list[Timed]:
+    """Return a packet that begins a flow, alone or with one that makes more of the flow."""
+    source, target = rng.sample(_V4, k=2)
+    ip: Any = IP(src=source, dst=target, id=rng.randrange(9))
+    packet = rng.choice((_tcp, _tcp, _udp, _dns))(rng, ip)
+    packet.sport = port
+    answer: Any = IP(src=target, dst=source) / packet.payload.copy()
+    answer.sport, answer.dport = packet.dport, port
+    error = IP(src=_V4[2], dst=source) / ICMP(type=3) / bytes(packet)[:28]
+    more = rng.choice(((), ((0.0005, packet),), ((1, packet),), ((0.1, answer),),
+                       ((0.1, error),), ((0.1, error), (0.2, answer)), ((6, packet),)))  # fmt: skip
+    return [(delay, bytes(ETHER / each)) for delay, each in ((0, packet), *more)]
+
+
+def test_flows_of_one_packet_and_of_one_more() -> None:
+    rng = random.Random(11)
+    timed = [
+        (0.01 * (port - 1000) + delay, data)
+        for port in range(1000, 1600)
+        for delay, data in _begun(rng, port)
+    ]
+    rows = making.rows_of(making.frames(sorted(timed, key=lambda each: each[0])))
+    limits = oracle.Limits(8 * SECOND, 5 * SECOND, SECOND)
+    made = check(rows, FlowSettings(8, 5, 1), limits)
+    assert made.counts["icmp_errors"] > 0
+    assert any(flow["part"] == 2 for flow in made.flows)
+    assert {1, 2} <= {flow["packets_fwd"] + flow["packets_bwd"] for flow in made.flows}
+
+
 def test_sessions_that_are_joined_in_one_another_are_flows_of_their_own() -> None:
     frames = making.frames(traffic(3, 400, 0.3))
     other = "0c0ffee0-0000-4000-8000-000000000000"
