@@ -17,7 +17,7 @@ from tests import needs
 from tests.decode import interpreted
 
 _ROOT = Path(__file__).resolve().parents[1]
-_COPIED = ("pyproject.toml", "setup.py", "README.rst", "LICENSE")
+_COPIED = ("pyproject.toml", "setup.py", "README.rst", "LICENSE", "MANIFEST.in")
 _MODULES = {
     "network_pipeline/capture/bpf",
     "network_pipeline/capture/records",
@@ -124,9 +124,13 @@ def test_without_cython(checkout: Path, tmp_path: Path) -> None:
 def test_from_the_sdist_with_a_compiler(checkout: Path, tmp_path: Path) -> None:
     if not shutil.which("cc") and not os.environ.get("CC"):
         pytest.skip("there is no C compiler")
+    (checkout / "tests").mkdir()
+    (checkout / "tests" / "test_build.py").touch()  # setuptools would take it in
     sdist = _build(checkout, "sdist")
     with tarfile.open(sdist) as archive:
-        assert not [name for name in archive.getnames() if name.endswith((".c", ".so"))]
+        names = [name.partition("/")[2] for name in archive.getnames()]
+    assert not [name for name in names if name.endswith((".c", ".so"))]
+    assert not [name for name in names if name.startswith("tests")]
     # Not by the archive's extractall: its filter came with Python 3.11.4, and is asked for since.
     subprocess.run(["tar", "-xf", sdist, "-C", tmp_path], check=True)
     [unpacked] = tmp_path.glob("network_pipeline-*")
