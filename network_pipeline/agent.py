@@ -66,7 +66,7 @@ class Publisher(Protocol):
         """Which frames were shed."""
 
     def check(self) -> None:
-        """Raise what the broker refused the start with, should it have said so by now."""
+        """Raise what the broker refused the start with, or what has ended the sending since."""
 
     def publish(self, message: Message) -> bool:
         """Take a message without waiting; False: its frames were shed, and counted so."""
@@ -194,24 +194,34 @@ class Agent(Generic[Frames]):
 
     def _finish(self) -> None:
         end = time.monotonic() + DRAIN_SECONDS
-        self._source.stop()
-        while frames := self._source.read(0):
-            self._publish(frames)
-        self._count()
-        self._gaps.end(self._last())
-        is_told = self._publisher.drain(DRAIN_SECONDS - LAST_WORD_SECONDS)
-        if is_told:
-            self._tell(is_over=True)
-            is_told = self._publisher.drain(LAST_WORD_SECONDS)
-        left = self._publisher.stop(max(0.0, end - time.monotonic()))
-        if self._tell(is_over=True):  # what waited is on disk now, or shed; this is kept beside it
-            is_told = False
-        self._book.close(is_published=is_told)
+        try:
+            self._source.stop()
+            while frames := self._source.read(0):
+                self._publish(frames)
+            self._count()
+        finally:  # whatever became of the source, what was captured is settled
+            left = self._settle(end)
+        self._publisher.check()
         if left:
             raise NetworkPipelineError(
                 f"{left} captured frames are lost: the broker did not take them within "
                 f"{DRAIN_SECONDS:g} seconds"
             )
+
+    def _settle(self, end: float) -> int:
+        """Have all sent or kept until ``end``, say so, and close; return how many are lost."""
+        is_told = False
+        try:
+            self._gaps.end(self._last())
+            is_told = self._publisher.drain(DRAIN_SECONDS - LAST_WORD_SECONDS)
+            if is_told:
+                self._tell(is_over=True)
+                is_told = self._publisher.drain(LAST_WORD_SECONDS)
+            return self._publisher.stop(max(0.0, end - time.monotonic()))
+        finally:
+            if self._tell(is_over=True):  # what waited is on disk now, or shed
+                is_told = False
+            self._book.close(is_published=is_told)
 
 
 def _numbers(frames: Sized) -> Sequence[int] | Numbers:

@@ -116,6 +116,7 @@ class FileAgent:
                 word = ledger.of_file(self._plan.source, file.session, file.frames, file.published)
                 self._publisher.publish(word.message())
         self._publisher.stop(max(0.0, end - time.monotonic()))
+        self._publisher.check()
 
     def _publish_file(self, path: str, stop: threading.Event) -> Published:
         before, damage = self._counters["captured"], None
@@ -156,18 +157,20 @@ class FileAgent:
     ) -> Iterator[NDArray[np.uint64]]:
         """Publish a batch; yield the numbers of the frames of every message."""
         handed = 0
-        for message in self._encode(batch, session):
-            while not (self._publisher.await_room(message, ROOM_SECONDS) or stop.is_set()):
-                pass
-            self._publisher.publish(message)
-            first, count = int(message.headers["first"]), int(message.headers["count"])
-            place = int(np.searchsorted(batch.numbers, np.uint64(first)))
-            yield batch.numbers[place : place + count]
-            handed += count
-        self._counters.add("captured", len(batch))
-        if too_large := len(batch) - handed:
-            self._counters.add("shed", too_large)
-            _log.error("%d frames are larger than a message may be", too_large)
+        try:
+            for message in self._encode(batch, session):
+                while not (self._publisher.await_room(message, ROOM_SECONDS) or stop.is_set()):
+                    self._publisher.check()
+                self._publisher.publish(message)
+                first, count = int(message.headers["first"]), int(message.headers["count"])
+                handed += count
+                place = int(np.searchsorted(batch.numbers, np.uint64(first)))
+                yield batch.numbers[place : place + count]
+            if too_large := len(batch) - handed:
+                _log.error("%d frames are larger than a message may be", too_large)
+        finally:
+            self._counters.add("captured", len(batch))
+            self._counters.add("shed", len(batch) - handed)
 
     def _left(self) -> int | None:
         """Return how many frames are still wanted, None for all."""

@@ -55,6 +55,7 @@ class SessionBook:
             self._keep(self._newest)
         except OSError as error:
             logger.warning("%s: %s; a killed agent leaves no word", self._directory, error.strerror)
+            self.close(is_published=False)
             return []
         for found in left:
             how = (
@@ -117,10 +118,14 @@ class SessionBook:
     def close(self, *, is_published: bool) -> None:
         """Let go; files go away if the words of all sessions in them are published."""
         for path, descriptor in self._locked.items():
-            if is_published:
-                path.unlink(missing_ok=True)
-                _lock_of(path).unlink(missing_ok=True)
-            os.close(descriptor)
+            try:
+                if is_published:
+                    path.unlink(missing_ok=True)
+                    _lock_of(path).unlink(missing_ok=True)
+            except OSError as error:
+                logger.warning("%s: %s; it may be told again", path, error.strerror)
+            finally:
+                os.close(descriptor)
         self._locked = {}
 
     def _path_in(self, directory: Path) -> Path:
@@ -141,7 +146,9 @@ class SessionBook:
                 # Its disk was full.
                 found = AgentLedger(self._newest.source, session)
             except LedgerError as error:
-                logger.warning("%s: left out: %s", path, error)
+                aside = path.rename(path.with_suffix(".damaged"))
+                _lock_of(path).unlink()
+                logger.warning("%s: left out: %s; kept as %s", path, error, aside)
                 continue
             if not found.ended:
                 found = replace(found, ended=ledger.KILLED, sequence=found.sequence + 1)

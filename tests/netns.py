@@ -146,8 +146,13 @@ def tun(
         request = struct.pack("16sH22x", device.encode(), _IFF_TUN | _IFF_NO_PI)
         fcntl.ioctl(descriptor, _TUNSETIFF, request)
         if hardware_type is not None:
-            fcntl.ioctl(descriptor, _TUNSETLINK, hardware_type)
+            set_hardware_type(descriptor, hardware_type)
         where.ip("link", "set", device, "up")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+def set_hardware_type(descriptor: int, hardware_type: int) -> None:
+    """Change the hardware type of a tun device that is down."""
+    fcntl.ioctl(descriptor, _TUNSETLINK, hardware_type)

@@ -18,7 +18,7 @@ from network_pipeline.agent import Agent, new_session
 from network_pipeline.capture.frame_queue import BATCH_FRAMES
 from network_pipeline.capture.source import Source, SourceCounts
 from network_pipeline.errors import BrokerRefused, CaptureError, NetworkPipelineError
-from network_pipeline.frames import Frame
+from network_pipeline.frames import Frame, LinkType
 from network_pipeline.ledger import LEDGER_TYPE, AgentLedger
 from network_pipeline.losses import Losses
 from network_pipeline.message import Message
@@ -264,6 +264,50 @@ def test_a_removed_device_ends_it_after_its_frames(counters: Counters) -> None:
     assert recorder.numbers == [1, 2, 3, 4, 5]
     assert recorder.stopped == 1
     assert counters["captured"] == counters["published"] == 5
+
+
+class Broken:
+    """A source of one burst, which breaks when it is to stop or is read to its end."""
+
+    def __init__(self, breaks: str) -> None:
+        self._breaks = breaks
+        frame = Frame(1, 0, "lo", 60, LinkType.ETHERNET, bytes(60))
+        self._frames = [frame, frame._replace(number=2)]
+        self._is_stopped = False
+
+    def open(self) -> None:
+        """Nothing needs to be opened."""
+
+    def read(self, timeout: float) -> list[Frame]:
+        if self._is_stopped and self._breaks == "read":
+            raise CaptureError("it cannot be read")
+        frames, self._frames = self._frames, []
+        return frames
+
+    def stop(self) -> None:
+        self._is_stopped = True
+        if self._breaks == "stop":
+            raise CaptureError("it cannot be stopped")
+
+    def counts(self) -> SourceCounts:
+        return SourceCounts(2, 0, 0)
+
+
+@pytest.mark.parametrize("breaks", ["stop", "read"])
+def test_a_source_that_breaks_in_the_end_leaves_all_settled(
+    counters: Counters, tmp_path: Path, breaks: str
+) -> None:
+    recorder = Recorder(counters)
+    encode = partial(json_messages.of_frames, session=SESSION, source="edge-7")
+    run = Run(Agent(Broken(breaks), encode, recorder, book(tmp_path), counters))
+    assert awaited(lambda: len(recorder.messages) == 2)
+    error = run.ended()
+    assert isinstance(error, CaptureError)
+    assert recorder.stopped == 1
+    assert counters.snapshot() == {"captured": 2, "published": 2, "shed": 0, "kernel_dropped": 0}
+    last = recorder.words[-1]
+    assert (last.captured, last.published, last.last, last.ended) == (2, 2, 2, "stopped")
+    assert list(tmp_path.iterdir()) == []
 
 
 #: Opens as root, gives root up, captures, and ends by itself: as a capture command does.

@@ -14,6 +14,7 @@ import pytest
 from network_pipeline import arrow_messages, json_messages, ledger, rows
 from network_pipeline.capture.file_filter import FileFilter
 from network_pipeline.capture.inputs import Input
+from network_pipeline.errors import BrokerRefused
 from network_pipeline.file_agent import COUNTED, Encoder, FileAgent, Plan
 from network_pipeline.frames import Frame, LinkType
 from network_pipeline.ledger import LEDGER_TYPE, AgentLedger
@@ -39,6 +40,7 @@ class Publisher:
         self.words: list[AgentLedger] = []
         self.stopped = 0
         self.on_wait: Callable[[], None] = lambda: None
+        self.failure: Exception | None = None
         self._counters = counters
         self._waits = self._left = waits
 
@@ -62,7 +64,8 @@ class Publisher:
         return taken
 
     def check(self) -> None:
-        """Nothing was refused."""
+        if self.failure:
+            raise self.failure
 
     def drain(self, timeout: float) -> bool:
         return not self.losses.pairs()
@@ -218,3 +221,30 @@ def test_a_frame_that_no_message_can_hold_is_counted(tmp_path: Path, encode: str
     assert run(path) == [("large.pcap", 3, False)]
     assert run.counts() == (3, 2, 0, 1)
     assert run.words() == [(3, 2, ((1, 1),))]
+
+
+@pytest.mark.parametrize("encode", ENCODERS)
+def test_a_publisher_that_failed_ends_it_and_all_frames_are_counted(
+    tmp_path: Path, encode: str
+) -> None:
+    run = Run(encode, waits=2)
+    failure = BrokerRefused("wrong password")
+
+    def fail_late() -> None:
+        if len(run.publisher.messages) == (encode == "json"):
+            run.publisher.failure = failure
+
+    run.publisher.on_wait = fail_late
+    with pytest.raises(BrokerRefused):
+        run(capture(tmp_path / "a.pcap", 10))
+    captured, published, _, shed = run.counts()
+    assert (captured, published, shed) == ((10, 1, 9) if encode == "json" else (10, 0, 10))
+    assert run.publisher.stopped == 1
+
+
+def test_a_publisher_that_failed_in_the_end_is_told(tmp_path: Path) -> None:
+    run = Run()
+    run.publisher.failure = BrokerRefused("wrong password")
+    with pytest.raises(BrokerRefused):
+        run(capture(tmp_path / "a.pcap", 10))
+    assert run.counts() == (10, 10, 0, 0)

@@ -181,10 +181,52 @@ def test_a_killed_agent_that_could_not_note_anything_is_known_as_killed(tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_damaged_file_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_is_left_out_and_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "x.json").write_text("{")
-    assert book(tmp_path).start() == []
-    assert "x.json: left out: a ledger that is not JSON" in caplog.text
+    ours = book(tmp_path)
+    assert ours.start() == []
+    [said] = caplog.messages
+    assert "x.json: left out: a ledger that is not JSON; kept as " in said
+    ours.close(is_published=True)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("x.damaged", "{")]
+    assert book(tmp_path, "next").start() == []
+    assert len(caplog.messages) == 1
+
+
+def test_a_file_that_cannot_be_removed_ends_nothing(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    first, second = book(tmp_path, "a"), book(tmp_path, "b")
+    for each in (first, second):
+        each.start()
+        told(word(each, COUNTS, 8, [], is_over=True))
+        each.close(is_published=False)
+    ours = book(tmp_path)
+    assert len(ours.start()) == 2
+    (tmp_path / "a.json").unlink()
+    (tmp_path / "a.json").mkdir()  # as what may not be removed
+    ours.close(is_published=True)
+    assert "a.json: Is a directory; it may be told again" in caplog.text
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.json", "a.lock"]
+
+
+def test_words_that_could_not_be_told_at_the_start_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = book(tmp_path, "a")
+    left.start()
+    last = told(word(left, COUNTS, 8, [], is_over=True))
+    left.close(is_published=False)
+    (tmp_path / "b.json").mkdir()  # as what cannot be read
+    ours = book(tmp_path)
+    assert ours.start() == []
+    assert "a killed agent leaves no word" in caplog.text
+    ours.close(is_published=True)
+    (tmp_path / "b.json").rmdir()
+    (tmp_path / "b.lock").unlink()
+    assert told(book(tmp_path, "next").start()[0]) == last
 
 
 def test_a_directory_that_cannot_be_made_costs_no_words(

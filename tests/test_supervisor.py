@@ -198,6 +198,34 @@ def test_sighup_replaces_the_filter_and_loses_no_frame(
     assert agent.end() == counted(captured=sum(sent) + 1, published=sum(sent) + 1)
 
 
+class ShortAgent(Agent):
+    """Takes ``udp`` for every device, and ``udp port 10`` for Ethernet, but for no tunnel."""
+
+    code = (
+        f"from network_pipeline.capture import filters as f; f.MAX_INSTRUCTIONS = 35; {Agent.code}"
+    )
+
+
+def test_a_filter_that_fits_only_some_devices_replaces_none(
+    redis_path: Path, tmp_path: Path, public: Path
+) -> None:
+    text = public / "filter"
+    text.write_text("udp")
+    with (
+        netns.namespace() as where,
+        netns.tun(where),
+        agents.site(where, redis_path, tmp_path) as site,
+    ):
+        agent = site.agent("--device", "lo,tun0", "--filter-file", str(text), "--workers", "2",
+                           kind=ShortAgent)  # fmt: skip
+        agent.await_capture()
+        text.write_text("udp port 10")
+        agent.signal(signal.SIGHUP)
+        agent.wait_until_it_says("the filter stays as it was: the filter is too long")
+        sent = send_flows(where, 10, "127.0.0.1")  # to port 9
+        assert agent.end() == counted(captured=sent, published=sent)
+
+
 @pytest.mark.parametrize("workers", ["1", "2"])
 def test_a_device_that_was_removed_is_taken_up_again(
     redis_path: Path, tmp_path: Path, workers: str

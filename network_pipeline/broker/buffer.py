@@ -81,6 +81,7 @@ class Buffer:
         self._bytes = 0
         self._is_spilling = self._is_hurried = self._is_stopping = self._is_closed = False
         self._next_spill = 0.0
+        self._failure: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="spooler", daemon=True)
 
     def start(self) -> None:
@@ -92,6 +93,11 @@ class Buffer:
         if self._spool:
             self._spool.open()
             self._thread.start()
+
+    def check(self) -> None:
+        """Raise what ended the spooler before its time, a mistake of ours."""
+        if self._failure:
+            raise self._failure
 
     # -- whoever captures
 
@@ -174,17 +180,22 @@ class Buffer:
             self._changed.wait_for(is_over, seconds)
 
     def close(self) -> int:
-        """Move what is left to disk and close; return how many frames had to be shed."""
+        """Move what is left to disk and close; return how many frames had to be shed.
+
+        Whatever is raised meanwhile, what did not get to disk is counted as shed.
+        """
         with self._lock:
             self._is_stopping = True
             self._pressed.notify()
         if self._thread.ident is not None:
             self._thread.join()
-        while self._spool and self._memory and self._spill(self._spool):
-            pass
-        left = self._shed_all()
-        if self._spool:
-            self._spool.close()
+        try:
+            while self._spool and self._memory and self._spill(self._spool):
+                pass
+        finally:
+            left = self._shed_all()
+            if self._spool:
+                self._spool.close()
         return left
 
     def _shed_all(self) -> int:
@@ -259,6 +270,12 @@ class Buffer:
 
     def _run(self) -> None:
         assert self._spool
+        try:
+            self._look_after(self._spool)
+        except Exception as error:
+            self._failure = error
+
+    def _look_after(self, spool: Spool) -> None:
         next_look = time.monotonic() + ADOPT_SECONDS
         while True:
             with self._lock:
@@ -267,11 +284,11 @@ class Buffer:
                 if self._is_stopping:
                     return
                 due = self._is_due()
-            if due and not self._spill(self._spool):
+            if due and not self._spill(spool):
                 self._next_spill = time.monotonic() + _RETRY_SECONDS
             if time.monotonic() >= next_look:
                 next_look = time.monotonic() + ADOPT_SECONDS
-                if self._spool.adopt():
+                if spool.adopt():
                     self.wake()
 
     def _is_due(self) -> bool:
@@ -286,12 +303,15 @@ class Buffer:
         with self._lock:
             self._is_spilling = True
             batch = self._first(_SPILL_MESSAGES, _SPILL_BYTES)
-        file, stored = spool.store([outgoing.spooled() for outgoing in batch])
-        with self._lock:
-            for outgoing in batch[:stored]:
-                outgoing.file = file
-                self._memory.popleft()
-                self._bytes -= len(outgoing.message.body)
-            self._is_spilling = False
-            self._changed.notify_all()
+        file, stored = None, 0
+        try:
+            file, stored = spool.store([outgoing.spooled() for outgoing in batch])
+        finally:
+            with self._lock:
+                for outgoing in batch[:stored]:
+                    outgoing.file = file
+                    self._memory.popleft()
+                    self._bytes -= len(outgoing.message.body)
+                self._is_spilling = False
+                self._changed.notify_all()
         return stored > 0

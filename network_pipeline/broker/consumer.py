@@ -25,7 +25,7 @@ from contextlib import contextmanager
 
 from network_pipeline.broker import link, topology
 from network_pipeline.broker.backoff import BackOff
-from network_pipeline.broker.failures import FAILURES, as_broker_error, reason
+from network_pipeline.broker.failures import FAILURES, as_broker_error, is_ours, reason
 from network_pipeline.broker.streams import VISIBILITY_SECONDS
 from network_pipeline.broker.subscription import Delivery, Subscription
 from network_pipeline.errors import BrokerError, BrokerLost, NetworkPipelineError
@@ -76,7 +76,8 @@ class Consumer:
         self._lock = threading.Lock()
         self._subscription: Subscription | None = None
         self._predecessor = ""
-        self._loss: BrokerLost | None = None
+        #: What the next call raises.
+        self._loss: Exception | None = None
         self._back_off = BackOff()
         self._next_try = self._next_keep = self._next_reject = 0.0
         self._unmoved: list[tuple[Delivery, str]] = []
@@ -155,6 +156,8 @@ class Consumer:
             try:
                 yield self._subscription
             except (BrokerError, *FAILURES) as error:
+                if is_ours(error):
+                    raise
                 self._lose(error)
                 self._raise_loss()
 
@@ -233,8 +236,12 @@ class Consumer:
                     continue
                 try:
                     self._keep_if_due(self._subscription)
-                except FAILURES as error:
-                    self._lose(error)
+                except Exception as error:
+                    if isinstance(error, FAILURES) and not is_ours(error):
+                        self._lose(error)
+                    else:  # a mistake of ours, which ends the processor
+                        self._loss = error
+                        return
 
     def _keep_if_due(self, subscription: Subscription) -> None:
         now = time.monotonic()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ssl
 import struct
+import traceback
 from collections.abc import Iterator
 
 import amqp.exceptions as amqp_errors  # type: ignore[import-untyped]
@@ -19,17 +20,19 @@ from kombu.exceptions import KombuError
 from network_pipeline.errors import BrokerError, BrokerRefused, BrokerUnreachable
 from network_pipeline.settings import BrokerSettings
 
-#: Whatever a library call may raise. The last three are what py-amqp lets out when a connection
-#: breaks while it is read, and when a peer sends bytes that are no AMQP.
-FAILURES = (
-    OSError,
-    amqp_errors.AMQPError,
-    KombuError,
-    redis_errors.RedisError,
-    AttributeError,
-    ValueError,
-    struct.error,
-)
+#: Errors with which a library says that something is wrong.
+_SAID = (OSError, amqp_errors.AMQPError, KombuError, redis_errors.RedisError)
+
+#: What py-amqp lets out when a connection breaks while it is read, and when a peer sends bytes that
+#: are no AMQP; redis-py when numbers of a reply are none. Mistakes of our own are of these kinds
+#: too: :func:`is_ours` tells them apart, for the loops that would try again for ever.
+_LET_OUT = (AttributeError, ValueError, struct.error)
+
+#: Whatever a library call may raise.
+FAILURES = (*_SAID, *_LET_OUT)
+
+_PACKAGE = "network_pipeline"
+_LIBRARIES = ("amqp", "kombu", "redis", "vine")
 
 #: The broker knows the user, who may not do this.
 FORBIDDEN = (amqp_errors.AccessRefused, redis_errors.NoPermissionError)
@@ -51,6 +54,21 @@ _PASSING = (
     redis_errors.TryAgainError,
     redis_errors.ClusterDownError,
 )
+
+
+def is_ours(error: BaseException) -> bool:
+    """Return whether one of :data:`FAILURES` is a mistake of this program, and no broker's.
+
+    A library that lets an error out has raised it itself, or in something that it called and that
+    is not ours. Where a connection begins nobody asks: there our own code reads replies that may be
+    anything (of Sentinels, of cluster nodes), and the log names the kind of each error.
+    """
+    if isinstance(error, _SAID) or not isinstance(error, _LET_OUT):
+        return False
+    modules = (str(frame.f_globals.get("__name__", "")) for frame, _ in
+               traceback.walk_tb(error.__traceback__))  # fmt: skip
+    packages = [module.partition(".")[0] for module in modules]
+    return [each for each in packages if each in (_PACKAGE, *_LIBRARIES)][-1:] == [_PACKAGE]
 
 
 def as_broker_error(error: BaseException, settings: BrokerSettings) -> BrokerError:
@@ -92,6 +110,8 @@ def reason(error: BaseException) -> str:
         text = str(error.reply_text)
     elif isinstance(error, TimeoutError | redis_errors.TimeoutError):
         text = "no answer in time"
+    elif isinstance(error, _LET_OUT) and not isinstance(error, _SAID):
+        text = f"{type(error).__name__}: {error}"
     else:
         text = str(error)
     return (text.splitlines() or [type(error).__name__])[0][:200]

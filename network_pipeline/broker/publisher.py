@@ -7,6 +7,9 @@ connect, declare, and send everything unconfirmed again, in order, with an ``att
 the broker may have got it the first time. Three things end a message for this run: a confirm
 (``published``), a full buffer (``shed``), and the end of the run while it is on disk (``spooled``;
 the next run sends it). All count the frames in it.
+
+A mistake of our own in one of the threads ends that thread, and :meth:`Publisher.check` raises it
+for whoever captures, who then stops: what waits is spooled or shed, as at any other end.
 """
 
 from __future__ import annotations
@@ -15,11 +18,12 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from network_pipeline.broker import buffer, link, topology
 from network_pipeline.broker.backoff import BackOff
 from network_pipeline.broker.buffer import Buffer, Outgoing
-from network_pipeline.broker.failures import FAILURES, reason
+from network_pipeline.broker.failures import FAILURES, is_ours, reason
 from network_pipeline.broker.queue_limit import QueueLimit
 from network_pipeline.broker.spool import Spool
 from network_pipeline.errors import BrokerUnreachable, NetworkPipelineError
@@ -69,7 +73,7 @@ class Publisher:
         self._stop_at: float | None = None
         self._is_ending = self._is_closed = False
         self._has_begun = threading.Event()
-        self._failure: NetworkPipelineError | None = None
+        self._failure: Exception | None = None
         self._link: link.Link | None = None
         self._is_lost = False
         self._is_refused = False
@@ -94,24 +98,25 @@ class Publisher:
             UsageError: the spool's directory cannot be used.
         """
         self._buffer.start()
-        try:
+        with ExitStack() as failing:
+            failing.callback(self._buffer.close)
             if self._spool is None:
                 self._link = link.patiently(self._open)
             self._thread.start()
             self._has_begun.wait(_START_SECONDS)
             self.check()
-        except NetworkPipelineError:
-            self._buffer.close()
-            raise
+            failing.pop_all()
 
     def check(self) -> None:
-        """Raise what made the first attempt to connect fail for good; nothing was sent then.
+        """Raise what made the first attempt to connect fail for good, or ended a thread since.
 
         Raises:
-            BrokerRefused: the broker said no.
+            BrokerRefused: the broker said no; nothing was sent.
+            Exception: a mistake of ours; nothing more is sent, or moved to disk before the end.
         """
         if self._failure:
             raise self._failure
+        self._buffer.check()
 
     def publish(self, message: Message) -> bool:
         """Take a message to send; return False where the buffer is full and it was shed."""
@@ -169,11 +174,22 @@ class Publisher:
     # -- the thread
 
     def _run(self) -> None:
-        if self._link is None:
-            self._begin()
+        try:
+            if self._link is None:
+                self._begin()
+            self._has_begun.set()
+            if self._failure is None:
+                self._send_all()
+        except Exception as error:
+            self._fail(error)
+
+    def _fail(self, error: Exception) -> None:
+        """End the sending; :meth:`check` says why."""
+        self._failure = error
+        self._drop_link()
         self._has_begun.set()
-        if self._failure is None:
-            self._send_all()
+        self._hurry()
+        self._buffer.wake()
 
     def _begin(self) -> None:
         """Try once to connect; without a broker, what comes waits on disk."""
@@ -195,6 +211,8 @@ class Publisher:
                     self._say_back()
                 refusal = self._send(self._link, batch)
             except (NetworkPipelineError, *FAILURES) as error:
+                if is_ours(error):
+                    raise
                 self._lose(error)
             else:
                 self._consider(refusal)
@@ -267,12 +285,15 @@ class Publisher:
                 "lost the broker at %s (%s); %d messages wait, trying again",
                 self._settings.safe_url, reason(error), self.waiting(),
             )  # fmt: skip
-        if self._link:
-            self._link.discard()
-            self._link = None
+        self._drop_link()
         self._hurry()
         self._buffer.wake()
         self._pause()
+
+    def _drop_link(self) -> None:
+        if self._link:
+            self._link.discard()
+            self._link = None
 
     def _say_back(self) -> None:
         self._is_lost = False

@@ -10,6 +10,7 @@ import subprocess
 import sys
 
 import pytest
+from scapy.layers.inet import IP, UDP
 
 from network_pipeline.capture.source import SourceCounts
 from network_pipeline.errors import CaptureError
@@ -23,6 +24,8 @@ from tests.capture.sniffing import (
     sniffing,
     taken,
 )
+
+RADIOTAP, TUNNEL = 803, 0xFFFE
 
 
 def test_capture_goes_on_when_a_device_was_down(
@@ -136,3 +139,21 @@ except CapturePermissionError as error:
         r"sudo setcap cap_net_raw\+ep /\S*/python[\d.]*\n",
         run.stdout,
     )
+
+
+@pytest.mark.parametrize("device", ["tun0", "any"])
+def test_a_device_that_changes_its_hardware_type_is_left_out_meanwhile(
+    where: netns.Namespace, device: str
+) -> None:
+    """The filter asks each frame for it, so none of another type is ever read."""
+    packet = bytes(IP(src="10.98.0.2", dst="10.98.0.1") / UDP(dport=9) / b"tun")
+    with netns.tun(where) as descriptor, sniffing(where, device, text="udp port 9") as sniffer:
+        os.write(descriptor, packet)
+        for hardware_type in (RADIOTAP, TUNNEL):
+            where.ip("link", "set", "tun0", "down")
+            netns.set_hardware_type(descriptor, hardware_type)
+            where.ip("link", "set", "tun0", "up")
+            os.write(descriptor, packet)
+        frames = taken(sniffer, 2)
+        assert sniffer.counts() == SourceCounts(2, 0, 0)
+    assert [frame.data for frame in frames] == [packet, packet]
