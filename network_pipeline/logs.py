@@ -18,6 +18,7 @@ import logging
 import re
 import sys
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import TextIO
@@ -116,6 +117,15 @@ def shutdown() -> None:
     for handler in _splunk_queues():
         logging.root.removeHandler(handler)
         handler.stop()
+
+
+@contextlib.contextmanager
+def forking() -> Iterator[None]:
+    """Have nothing under way to Splunk that a child would take over in the midst of it."""
+    with contextlib.ExitStack() as paused:
+        for handler in _splunk_queues():
+            paused.enter_context(handler.paused())
+        yield
 
 
 def go_on_in_child() -> None:

@@ -16,7 +16,8 @@ import queue
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from logging.handlers import QueueHandler, QueueListener
 from typing import Any, NamedTuple
 from xml.parsers.expat import ExpatError
@@ -36,6 +37,8 @@ RETRY_WAITS = (0.5, 1.0, 2.0, 4.0)
 POST_TIMEOUTS = (3.05, 10.0)
 #: How long stopping waits for what is queued, in seconds.
 FLUSH_SECONDS = 5.0
+#: How long a pause waits for a post that is under way, in seconds.
+PAUSE_SECONDS = 1.0
 
 _WARN_EVERY_SECONDS = 60.0
 _MAX_PROBLEM = 300
@@ -82,6 +85,20 @@ class SplunkQueue(QueueHandler):
         its parent, and must not send what that one has queued.
         """
         return SplunkQueue(*self._parts)
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Post nothing meanwhile, so that a child can be forked.
+
+        OpenSSL's locks would stay in it as they were, and its first connection could wait for ever.
+        A post that takes longer than :data:`PAUSE_SECONDS` waits for the network, and holds none.
+        """
+        is_held = self._sender.posting.acquire(timeout=PAUSE_SECONDS)
+        try:
+            yield
+        finally:
+            if is_held:
+                self._sender.posting.release()
 
     def enqueue(self, record: logging.LogRecord) -> None:
         """Queue a record, never waiting; what the sender itself logs is for the console only."""
@@ -143,6 +160,7 @@ class SplunkHandler(logging.Handler):
     ) -> None:
         super().__init__()
         self.closing = threading.Event()
+        self.posting = threading.Lock()
         self.thread: int | None = None
         self._settings = settings
         self._spylunking = spylunking
@@ -192,7 +210,8 @@ class SplunkHandler(logging.Handler):
     def _try_to_post(self, events: bytes) -> tuple[str, bool]:
         """Return what went wrong, empty if nothing, and whether trying again is useless."""
         try:
-            self._post(events)
+            with self.posting:
+                self._post(events)
         except requests.HTTPError as error:
             status = error.response.status_code if error.response is not None else 0
             if status in (401, 403):

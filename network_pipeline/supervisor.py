@@ -28,7 +28,7 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from network_pipeline import agent, privileges, sessions
+from network_pipeline import agent, logs, privileges, sessions
 from network_pipeline.capture.libpcap import Program
 from network_pipeline.capture.ring_group import RingGroup, SparesUsedUp
 from network_pipeline.capture.ring_socket import RingSocket
@@ -217,9 +217,10 @@ class Supervisor:
         signal.pthread_sigmask(signal.SIG_BLOCK, WORKER_SIGNALS)
         parent = os.getpid()
         try:
-            seat.pid = os.fork()
-            if seat.pid == 0:
-                self._become_worker(seat, parent)
+            with logs.forking():
+                seat.pid = os.fork()
+                if seat.pid == 0:
+                    self._become_worker(seat, parent)
         except OSError as error:
             seat.succession.note_refusal(error)
             if self._is_stopping:  # nobody tries again

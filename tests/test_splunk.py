@@ -155,6 +155,31 @@ def test_a_child_sends_nothing_of_its_parent_s(collector: Collector) -> None:
     assert collector.messages == ["child", "parent"]
 
 
+def test_nothing_is_posted_while_a_child_is_forked(collector: Collector) -> None:
+    queue = begun(settings_for(collector.address))
+    with logs.forking():
+        log.info("waits")
+        assert not collector.asked.wait(0.5)
+    assert collector.asked.wait(20)
+    logs.shutdown()
+    assert counts(queue) == {"queued": 1, "sent": 1}
+
+
+def test_a_post_that_hangs_does_not_keep_a_fork_waiting(
+    collector: Collector, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(splunk, "PAUSE_SECONDS", 0.05)
+    queue = begun(settings_for(collector.address))
+    collector.gate.clear()
+    log.info("hangs")
+    assert collector.asked.wait(20)
+    with logs.forking():
+        collector.gate.set()
+        wait_until(lambda: queue.counters["sent"] == 1, "the post that was under way")
+    logs.shutdown()
+    assert collector.messages == ["hangs"]
+
+
 def test_logging_goes_on_while_splunk_is_slow_and_overflow_is_counted(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
