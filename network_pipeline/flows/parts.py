@@ -53,8 +53,9 @@ class FlowParts:
             UsageError: it cannot be read, or is no dataset of packets.
             DatasetError: rows cannot be read or written.
         """
-        counters = Counters(*FRAMES_COUNTED, *COUNTED)
         with opened(unit) as (paths, made):
+            of_captures = not datasets.is_dataset(str(paths[0]))
+            counters = Counters(*(FRAMES_COUNTED if of_captures else ()), *COUNTED)
             with outputs.part_recording(self.outputs, made.part, self.settings, counters) as (
                 recording,
                 files,

@@ -117,7 +117,7 @@ def _run_partitioned(values: cli.Values) -> None:
     plan = replace(_plan(values, targets), filter=None)
     work = flow_parts.FlowParts(targets, _flow_settings(values), plan, values["filter"])
     roots = [root for root in (targets.flows, targets.packets) if root]
-    outcome = Outcome(_counters())
+    outcome = Outcome(_counters(of_captures=not are_datasets))
     pcap.run_parts("packets-flows", values, Job(work, of(values["files"]), roots), outcome)
     counts = outcome.counters.snapshot()
     for line in () if are_datasets else outcome.summary.lines(counts):
@@ -137,7 +137,7 @@ def _run_on_captures(values: cli.Values) -> None:
     files = inputs(values["files"])
     targets = _outputs(values)
     plan = _plan(values, targets)
-    counters = _counters()
+    counters = _counters(of_captures=True)
     stop = cli.stop_on_signals()
     with outputs.recording(targets, _flow_settings(values), counters) as recording:
         conversion = Conversion(recording, counters, plan)
@@ -156,7 +156,7 @@ def _run_on_datasets(values: cli.Values) -> None:
 
     datasets.check(values["files"])
     targets = _outputs(values)
-    counters = _counters()
+    counters = _counters(of_captures=False)
     stop = cli.stop_on_signals()
     with (
         outputs.recording(targets, _flow_settings(values), counters, joins=True) as recording,
@@ -167,12 +167,12 @@ def _run_on_datasets(values: cli.Values) -> None:
     _show(recording, counters, targets)
 
 
-def _counters() -> Counters:
+def _counters(*, of_captures: bool) -> Counters:
     from network_pipeline.convert import COUNTED as FRAMES_COUNTED  # noqa: PLC0415
     from network_pipeline.flows.recording import COUNTED  # noqa: PLC0415
     from network_pipeline.metrics import Counters  # noqa: PLC0415
 
-    return Counters(*FRAMES_COUNTED, *COUNTED)
+    return Counters(*(FRAMES_COUNTED if of_captures else ()), *COUNTED)
 
 
 def _outputs(values: cli.Values) -> Outputs:

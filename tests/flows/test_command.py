@@ -83,6 +83,13 @@ def test_datasets_give_the_flows_of_their_capture(tmp_path: Path, capture: Path)
     assert flows[0] == flows[1] == flows[2]
 
 
+@pytest.mark.parametrize("output", ["flows.csv", "flows/"])
+def test_of_a_dataset_no_frames_are_counted(tmp_path: Path, capture: Path, output: str) -> None:
+    made(capture, "--output", tmp_path / "packets.csv", program=_PACKETS_PCAP)
+    done = run(tmp_path / "packets.csv", "--output", f"{tmp_path}/{output}")
+    assert "packets-flows ended: flows=" in done.stderr
+
+
 def test_flows_of_datasets_know_their_capture_files(tmp_path: Path, capture: Path) -> None:
     captures.write_frames(tmp_path / "y.pcap", making.frames(connection()))
     for name in ("x", "y"):
