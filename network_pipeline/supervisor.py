@@ -60,9 +60,9 @@ _log = logging.getLogger(__name__)
 class Supervisor:
     """Runs workers until it is told to stop.
 
-    ``rings`` are open with ``programs``, and have a ring for each of the ``seats``. ``filters``
-    gives the programs of the devices anew, when SIGHUP asks for it. ``sessions`` is the directory
-    of the workers' ledgers, None for none.
+    ``rings`` are open, and have a ring for each of the ``seats``. ``filters`` gives the programs of
+    the devices anew, when SIGHUP asks for it. ``sessions`` is the directory of the workers'
+    ledgers, None for none.
     """
 
     def __init__(  # noqa: PLR0913  wired by name, in one place
@@ -71,7 +71,6 @@ class Supervisor:
         seats: Sequence[Seat],
         run_worker: RunWorker,
         *,
-        programs: Mapping[str, Program],
         filters: Callable[[], Mapping[str, Program]],
         notifier: Notifier,
         sessions: Path | None,
@@ -80,7 +79,6 @@ class Supervisor:
         self._rings = rings
         self._seats = seats
         self._run_worker = run_worker
-        self._programs = programs
         self._filters = filters
         self._notifier = notifier
         self._sessions = sessions
@@ -189,20 +187,12 @@ class Supervisor:
         now_us = time.monotonic_ns() // 1000
         self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={now_us}")
         try:
-            self._replace_filters(self._filters())
+            self._rings.accept(self._filters())
         except NetworkPipelineError as error:
             _log.error("the filter stays as it was: %s", error)
         else:
             _log.info("the filter was read again")
         self._notifier.send("READY=1")
-
-    def _replace_filters(self, programs: Mapping[str, Program]) -> None:
-        try:
-            self._rings.accept(programs)
-        except CaptureError:  # one may be too long though those before it were not
-            self._rings.accept(self._programs)
-            raise
-        self._programs = programs
 
     def _signal_all(self, number: int) -> None:
         for seat in self._seats:

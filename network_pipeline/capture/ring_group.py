@@ -93,14 +93,21 @@ class RingGroup:
         return self._rings[worker]
 
     def accept(self, programs: Mapping[str, Program]) -> None:
-        """Replace the filters of all rings; no frame is lost by that.
+        """Replace the filters of all rings, or of none; no frame is lost by that.
 
         Raises:
             CaptureError: a filter is too long.
         """
+        try:
+            self._accept(programs)
+        except CaptureError:  # one may be too long though those before it were not
+            self._accept(self._programs)
+            raise
+        self._programs = programs
+
+    def _accept(self, programs: Mapping[str, Program]) -> None:
         for ring in itertools.chain(*self._rings):
             ring.accept(programs[ring.device])
-        self._programs = programs
 
     def watch(self) -> None:
         """Say what became of the devices. A worker that is alone looks at its own."""

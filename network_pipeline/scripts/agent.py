@@ -89,8 +89,7 @@ def _run(values: cli.Values) -> None:
     limits = publishing.limits(values)
     slots = _slots(agent)
     filters = _filters(agent, broker)
-    programs = filters()
-    rings = _open_rings(agent, programs, [slot.cells for slot in slots])
+    rings = _open_rings(agent, filters(), [slot.cells for slot in slots])
     seats = _seats(slots, rings)
     watchers = _watchers(values, seats)
     _give_privileges_up()
@@ -107,16 +106,8 @@ def _run(values: cli.Values) -> None:
             logs.shutdown()
 
     notifier = Notifier(settings.notify_socket(settings.environment()))
-    supervisor = Supervisor(
-        rings,
-        seats,
-        run_worker,
-        programs=programs,
-        filters=filters,
-        notifier=notifier,
-        sessions=work.sessions,
-        watchers=watchers,
-    )
+    supervisor = Supervisor(rings, seats, run_worker, filters=filters, notifier=notifier,
+                            sessions=work.sessions, watchers=watchers)  # fmt: skip
     supervisor.run()
 
 
