@@ -14,12 +14,11 @@ from pathlib import Path
 from threading import Event
 
 from network_pipeline import places
-from network_pipeline.convert import COUNTED as FRAMES_COUNTED
 from network_pipeline.convert import Plan
 from network_pipeline.dataset.ledger_files import COMPLETE_ENDINGS
 from network_pipeline.flows import datasets, outputs
 from network_pipeline.flows.outputs import Outputs
-from network_pipeline.flows.recording import COUNTED, FlowSettings, Recording
+from network_pipeline.flows.recording import FlowSettings, Recording, new_counters
 from network_pipeline.metrics import Counters
 from network_pipeline.parts import Made, Unit, convert, opened, with_filter
 
@@ -54,8 +53,7 @@ class FlowParts:
             DatasetError: rows cannot be read or written.
         """
         with opened(unit) as (paths, made):
-            of_captures = not datasets.is_dataset(str(paths[0]))
-            counters = Counters(*(FRAMES_COUNTED if of_captures else ()), *COUNTED)
+            counters = new_counters(of_captures=not datasets.is_dataset(str(paths[0])))
             with outputs.part_recording(self.outputs, made.part, self.settings, counters) as (
                 recording,
                 files,

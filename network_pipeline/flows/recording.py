@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from network_pipeline.convert import COUNTED as FRAMES_COUNTED
 from network_pipeline.convert import Takes
 from network_pipeline.decode.assembly import memory
 from network_pipeline.errors import DatasetError
@@ -68,6 +69,11 @@ class Targets(NamedTuple):
     flows: Takes
     packets: Takes | None = None
     payload_bytes: int | None = None
+
+
+def new_counters(*, of_captures: bool) -> Counters:
+    """Return counters of flows, and of frames where flows are made of capture files."""
+    return Counters(*(FRAMES_COUNTED if of_captures else ()), *COUNTED)
 
 
 def lines(without_flow: Mapping[str, int], counts: Mapping[str, int]) -> Iterator[str]:

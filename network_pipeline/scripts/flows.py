@@ -108,7 +108,7 @@ def _are_datasets(values: cli.Values) -> bool:
 
 def _run_partitioned(values: cli.Values) -> None:
     from network_pipeline.flows import parts as flow_parts  # noqa: PLC0415
-    from network_pipeline.flows.recording import lines  # noqa: PLC0415
+    from network_pipeline.flows.recording import lines, new_counters  # noqa: PLC0415
     from network_pipeline.parts import Job, Outcome, units_of_captures  # noqa: PLC0415
 
     are_datasets = _are_datasets(values)
@@ -117,7 +117,7 @@ def _run_partitioned(values: cli.Values) -> None:
     plan = replace(_plan(values, targets), filter=None)
     work = flow_parts.FlowParts(targets, _flow_settings(values), plan, values["filter"])
     roots = [root for root in (targets.flows, targets.packets) if root]
-    outcome = Outcome(_counters(of_captures=not are_datasets))
+    outcome = Outcome(new_counters(of_captures=not are_datasets))
     pcap.run_parts("packets-flows", values, Job(work, of(values["files"]), roots), outcome)
     counts = outcome.counters.snapshot()
     for line in () if are_datasets else outcome.summary.lines(counts):
@@ -132,12 +132,13 @@ def _run_on_captures(values: cli.Values) -> None:
     from network_pipeline.capture.inputs import inputs  # noqa: PLC0415
     from network_pipeline.convert import Conversion  # noqa: PLC0415
     from network_pipeline.flows import outputs  # noqa: PLC0415
+    from network_pipeline.flows.recording import new_counters  # noqa: PLC0415
     from network_pipeline.progress import FileReport  # noqa: PLC0415
 
     files = inputs(values["files"])
     targets = _outputs(values)
     plan = _plan(values, targets)
-    counters = _counters(of_captures=True)
+    counters = new_counters(of_captures=True)
     stop = cli.stop_on_signals()
     with outputs.recording(targets, _flow_settings(values), counters) as recording:
         conversion = Conversion(recording, counters, plan)
@@ -152,11 +153,12 @@ def _run_on_captures(values: cli.Values) -> None:
 
 def _run_on_datasets(values: cli.Values) -> None:
     from network_pipeline.flows import datasets, outputs  # noqa: PLC0415
+    from network_pipeline.flows.recording import new_counters  # noqa: PLC0415
     from network_pipeline.report import Report  # noqa: PLC0415
 
     datasets.check(values["files"])
     targets = _outputs(values)
-    counters = _counters(of_captures=False)
+    counters = new_counters(of_captures=False)
     stop = cli.stop_on_signals()
     with (
         outputs.recording(targets, _flow_settings(values), counters, joins=True) as recording,
@@ -165,14 +167,6 @@ def _run_on_datasets(values: cli.Values) -> None:
         datasets.read(values["files"], recording, stop, all_columns=bool(targets.packets))
         recording.finish()
     _show(recording, counters, targets)
-
-
-def _counters(*, of_captures: bool) -> Counters:
-    from network_pipeline.convert import COUNTED as FRAMES_COUNTED  # noqa: PLC0415
-    from network_pipeline.flows.recording import COUNTED  # noqa: PLC0415
-    from network_pipeline.metrics import Counters  # noqa: PLC0415
-
-    return Counters(*(FRAMES_COUNTED if of_captures else ()), *COUNTED)
 
 
 def _outputs(values: cli.Values) -> Outputs:
