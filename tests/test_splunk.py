@@ -66,6 +66,15 @@ def begun(settings: SplunkSettings) -> splunk.SplunkQueue:
     return found
 
 
+def hanging(collector: Collector, text: str) -> splunk.SplunkQueue:
+    """Set logging up and say something, which is answered once the gate is open."""
+    queue = begun(settings_for(collector.address))
+    collector.gate.clear()
+    log.info(text)
+    assert collector.asked.wait(20)
+    return queue
+
+
 def counts(queue: splunk.SplunkQueue) -> dict[str, int]:
     return {name: count for name, count in queue.counters.snapshot().items() if count}
 
@@ -99,10 +108,7 @@ def test_records_arrive_as_events(collector: Collector) -> None:
 
 
 def test_nothing_is_lost_in_a_burst_and_few_requests_carry_it(collector: Collector) -> None:
-    queue = begun(settings_for(collector.address))
-    collector.gate.clear()
-    log.info("first")
-    assert collector.asked.wait(20)
+    queue = hanging(collector, "first")
     for number in range(1000):
         log.info("record %d", number)
     collector.gate.set()
@@ -169,10 +175,7 @@ def test_a_post_that_hangs_does_not_keep_a_fork_waiting(
     collector: Collector, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(splunk, "PAUSE_SECONDS", 0.05)
-    queue = begun(settings_for(collector.address))
-    collector.gate.clear()
-    log.info("hangs")
-    assert collector.asked.wait(20)
+    queue = hanging(collector, "hangs")
     with logs.forking():
         collector.gate.set()
         wait_until(lambda: queue.counters["sent"] == 1, "the post that was under way")
@@ -184,10 +187,7 @@ def test_logging_goes_on_while_splunk_is_slow_and_overflow_is_counted(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(splunk, "MAX_QUEUED", 10)
-    queue = begun(settings_for(collector.address))
-    collector.gate.clear()
-    log.info("first")
-    assert collector.asked.wait(20)
+    queue = hanging(collector, "first")
     for number in range(50):
         log.info("record %d", number)
     assert counts(queue) == {"queued": 11, "dropped": 40}
@@ -202,10 +202,7 @@ def test_shutting_down_does_not_wait_for_a_server_that_hangs(
     collector: Collector, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(splunk, "FLUSH_SECONDS", 0.1)
-    queue = begun(settings_for(collector.address))
-    collector.gate.clear()
-    log.info("lost")
-    assert collector.asked.wait(20)
+    queue = hanging(collector, "lost")
     log.info("lost as well")
     logs.shutdown()
     assert counts(queue) == {"queued": 2, "unsent": 2}
@@ -217,10 +214,7 @@ def test_a_full_queue_does_not_keep_the_end_waiting(
 ) -> None:
     monkeypatch.setattr(splunk, "MAX_QUEUED", 1)
     monkeypatch.setattr(splunk, "FLUSH_SECONDS", 0.1)
-    queue = begun(settings_for(collector.address))
-    collector.gate.clear()
-    log.info("in hand")
-    assert collector.asked.wait(20)
+    queue = hanging(collector, "in hand")
     log.info("in the queue")
     logs.shutdown()
     assert counts(queue) == {"queued": 2, "unsent": 2}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -17,7 +19,7 @@ from scapy.layers.l2 import Dot1AD, Dot1Q, Ether
 
 from network_pipeline.capture.filters import programs
 from network_pipeline.capture.ring import Ring, open_sockets
-from network_pipeline.capture.ring_cells import CELLS
+from network_pipeline.capture.ring_cells import CELLS, RingCells
 from network_pipeline.capture.ring_socket import RingSocket
 from network_pipeline.capture.source import SourceCounts
 from network_pipeline.errors import CaptureError
@@ -263,46 +265,6 @@ class Killed(Exception):
     """Stands for a SIGKILL."""
 
 
-@pytest.mark.parametrize("stores", range(8))
-def test_who_is_killed_while_counting_loses_no_count(
-    cable: Cable, stores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left, _ = cable
-    with ringing(left, "veth0", text="udp") as ring:
-        [sock] = ring._sockets
-        sock.count()
-        send_datagrams(left, "10.99.0.2", 30)
-        cells = sock.cells._cells
-        monkeypatch.setattr(sock.cells, "_cells", Deadly(cells, stores))
-        with pytest.raises(Killed):
-            sock.count()
-        monkeypatch.setattr(sock.cells, "_cells", cells)
-        sock.count()
-        assert sock.cells.waiting == 30
-        send_datagrams(left, "10.99.0.2", 12)
-        assert len(rest(ring)) == 42
-        assert sock.cells.waiting == 0
-
-
-@pytest.mark.parametrize("stores", range(3))
-def test_who_is_killed_before_blocks_are_taken_took_none(
-    cable: Cable, stores: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left, _ = cable
-    with ringing(left, "veth0", text="udp") as ring:
-        [sock] = ring._sockets
-        send_datagrams(left, "10.99.0.2", 30)
-        cells = sock.cells._cells
-        monkeypatch.setattr(sock.cells, "_cells", Deadly(cells, stores))
-        with pytest.raises(Killed):
-            read_until(ring, lambda frames: len(frames) > 0)
-        monkeypatch.setattr(sock.cells, "_cells", cells)
-        sock.count()
-        assert (sock.cells.waiting, sock.cells.read) == (30, 0)
-        sock.recover()
-        assert datagrams(rest(ring)) == list(range(30))
-
-
 class Deadly:
     """Cells that kill who has written into them so many times."""
 
@@ -318,6 +280,45 @@ class Deadly:
             raise Killed
         self._stores -= 1
         self._cells[place] = value
+
+
+@contextlib.contextmanager
+def killed_after(stores: int, cells: RingCells) -> Iterator[None]:
+    """Have whoever runs in the block die as it writes for the next time after so many."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(cells, "_cells", Deadly(cells._cells, stores))
+        with pytest.raises(Killed):
+            yield
+
+
+@pytest.mark.parametrize("stores", range(8))
+def test_who_is_killed_while_counting_loses_no_count(cable: Cable, stores: int) -> None:
+    left, _ = cable
+    with ringing(left, "veth0", text="udp") as ring:
+        [sock] = ring._sockets
+        sock.count()
+        send_datagrams(left, "10.99.0.2", 30)
+        with killed_after(stores, sock.cells):
+            sock.count()
+        sock.count()
+        assert sock.cells.waiting == 30
+        send_datagrams(left, "10.99.0.2", 12)
+        assert len(rest(ring)) == 42
+        assert sock.cells.waiting == 0
+
+
+@pytest.mark.parametrize("stores", range(3))
+def test_who_is_killed_before_blocks_are_taken_took_none(cable: Cable, stores: int) -> None:
+    left, _ = cable
+    with ringing(left, "veth0", text="udp") as ring:
+        [sock] = ring._sockets
+        send_datagrams(left, "10.99.0.2", 30)
+        with killed_after(stores, sock.cells):
+            read_until(ring, lambda frames: len(frames) > 0)
+        sock.count()
+        assert (sock.cells.waiting, sock.cells.read) == (30, 0)
+        sock.recover()
+        assert datagrams(rest(ring)) == list(range(30))
 
 
 # -- flows -----------------------------------------------------------------------------------------

@@ -139,7 +139,8 @@ def test_what_an_alert_leaves_out_is_not_compared(
 PING = {"ip_src": "192.0.2.80", "ip_dst": "203.0.113.9", "ip_proto": 1, "icmp_type": 8}
 SIX = {"ipv6_src": "2001:db8::1", "ipv6_dst": "2001:db8::2"}
 PING_SIX = {**SIX, "ipv6_proto": 58, "icmpv6_type": 128}
-TCP_SIX = {**SIX, "ipv6_proto": 6, "tcp_sport": 40000, "tcp_dport": 80}
+TCP_SIX = {"ipv6_src": "2001:db8::2", "ipv6_dst": "2001:db8::1", "ipv6_proto": 6,
+           "tcp_sport": 80, "tcp_dport": 40000}  # fmt: skip
 BACK_SIX = {"src_ip": "2001:db8::2", "dest_ip": "2001:db8::1", "src_port": 129, "dest_port": 0}
 LONG = {"src_ip": "2001:0db8:0000:0000:0000:0000:0000:0001", "dest_ip": "2001:0DB8::2"}
 PORT_ZERO = {"ip_src": "203.0.113.9", "ip_dst": "192.0.2.80", "ip_proto": 6, "tcp_sport": 40000}
