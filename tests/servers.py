@@ -8,8 +8,10 @@ another node on the machine nor a rabbitmqctl meets it.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
+import random
 import shutil
 import signal
 import socket
@@ -27,6 +29,8 @@ from tests import needs
 _RABBITMQ_START = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
 _START_SECONDS = 90.0
 _STOP_SECONDS = 30.0
+#: Above those of common services.
+_FIRST_PORT = 10_240
 
 
 class Server(Protocol):
@@ -41,13 +45,34 @@ class Server(Protocol):
     def thaw(self) -> None: ...
 
 
+def _own_ports() -> Iterator[int]:
+    """Yield ports in any order, below those that the kernel gives to connections.
+
+    Of two processes that test at the same time, each has its own. So nobody takes a port between
+    here and the server that listens on it, nor while that server is down.
+    """
+    first_given = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
+    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+    workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    ports = list(range(_FIRST_PORT + worker, first_given, workers))
+    random.shuffle(ports)
+    yield from ports
+
+
+_PORTS = _own_ports()
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ports that nothing listens on, all different."""
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [each.getsockname()[1] for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
+    """Return ports that nothing listens on, and that were not returned before."""
+    return list(itertools.islice(filter(_is_free, _PORTS), count))
+
+
+def _is_free(port: int) -> bool:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError:
+        return False
+    return True
 
 
 def wait_until(

@@ -17,6 +17,9 @@ SMALL = {
     "network_pipeline.broker.buffer.MAX_MESSAGES": 400,
     "network_pipeline.report.INTERVAL_SECONDS": 0.2,
 }
+#: A processor that tells of each time a disk was full.
+OUTSPOKEN = {"network_pipeline.processor._SAY_SECONDS": 0.0}
+FAILS, WRITES = "nothing is acknowledged until it can be written", "writing again"
 only_redis = pytest.mark.parametrize("server", ["redis"], indirect=True)
 
 
@@ -27,16 +30,17 @@ def test_a_processors_full_disk_loses_nothing(
 ) -> None:
     with tmpfs.mounted(tmp_path / "small", size_kib=16 * 1024) as place:
         pipeline.rows = place
-        processor = pipeline.process("--rotate-after-rows", rotation)
+        processor = pipeline.process("--rotate-after-rows", rotation, constants=OUTSPOKEN)
         pipeline.capture()
         with pipeline.traffic(500):
-            for times in range(1, 3):
+            for _ in range(2):
                 pipeline.await_more_rows()
+                failures, recoveries = (processor.said().count(each) for each in (FAILS, WRITES))
                 ballast = tmpfs.fill(place)
+                processor.await_word(FAILS, failures + 1)
                 servers.wait_until(lambda: pipeline.messages() > 300, "a queue that grows")
-                processor.await_word("nothing is acknowledged until it can be written", 1)
                 ballast.unlink()
-                processor.await_word("writing again", times)
+                processor.await_word(WRITES, recoveries + 1)
         assert_nothing_is_missing(pipeline, pipeline.settle())
 
 
