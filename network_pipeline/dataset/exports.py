@@ -38,7 +38,8 @@ _TIME_FORMAT = "%Y-%m-%dT%H:%M:%S%.9fZ"
 class Layout:
     """What rows look like: their Arrow schema, whose metadata has its version, and types by name.
 
-    Parquet files have dictionaries of all columns but the ``varying``, and statistics of the
+    Parquet files have dictionaries of all columns but the ``varying``, of which the ``rising`` are
+    written as differences and the ``noise`` as it is, not compressed, and statistics of the
     ``searched``. Of those that come as dictionaries, the ``steady`` ones are the same however rows
     were batched, and are written as they are.
     """
@@ -47,6 +48,8 @@ class Layout:
     types: Mapping[str, str]
     varying: frozenset[str]
     searched: tuple[str, ...]
+    rising: frozenset[str] = frozenset()
+    noise: frozenset[str] = frozenset()
     steady: frozenset[str] = frozenset()
 
     @property
@@ -61,6 +64,8 @@ _VARYING = frozenset({
     "tcp_ack", "tcp_window", "tcp_chksum", "tcp_options_tsval", "tcp_options_tsecr", "udp_chksum",
     "tcp_options_raw", "raw_load",
 })  # fmt: skip
+#: Whole numbers that are near the one before them, in any file.
+_RISING = frozenset(("frame_number", "frame_time"))
 #: Columns that readers find rows by.
 _SEARCHED = (
     "session", "frame_number", "frame_time", "ip_src", "ip_dst", "ipv6_src", "ipv6_dst",
@@ -75,7 +80,7 @@ _STEADY = frozenset(("source", "session", "frame_error"))
 def packets() -> Layout:
     """Return the layout of packets."""
     types = {column.name: column.type for column in COLUMNS}
-    return Layout(arrow_schema(), types, _VARYING, _SEARCHED, _STEADY)
+    return Layout(arrow_schema(), types, _VARYING, _SEARCHED, _RISING, steady=_STEADY)
 
 
 class Export:
@@ -201,10 +206,14 @@ class ParquetExport(Export):
         self._waiting_rows = 0
 
     def _begin(self, file: IO[bytes]) -> None:
+        noise = self.layout.noise
+        codecs = {name: "none" if name in noise else "zstd" for name in _leaves(self._schema)}
         self._writer = pq.ParquetWriter(
             file,
             self._schema,
-            compression="zstd",
+            compression=codecs,
+            column_encoding=dict.fromkeys(self.layout.rising, "DELTA_BINARY_PACKED"),
+            write_batch_size=GROUP_ROWS,
             # Where dictionaries are written as they are, who reads the file gets texts.
             store_schema=not self.layout.steady,
             use_dictionary=[name for name in self._schema.names if name not in self.layout.varying],
@@ -254,6 +263,16 @@ def export(path: Path, layout: Layout | None = None) -> Export:
     if path.suffix not in FORMATS:
         raise UsageError(f"{path}: the name must end in {', '.join(FORMATS)}")
     return FORMATS[path.suffix](path, layout or packets())
+
+
+def _leaves(schema: pa.Schema) -> list[str]:
+    """Return what Parquet calls the columns of values."""
+    return [
+        f"{field.name}.list.{field.type.value_field.name}"
+        if pa.types.is_list(field.type)
+        else field.name
+        for field in schema
+    ]
 
 
 def _plain_schema(schema: pa.Schema, but: Set[str] = frozenset()) -> pa.Schema:

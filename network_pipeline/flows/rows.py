@@ -63,7 +63,9 @@ class Flows:
             return self._assembly.absent(kind)
         dtype = "int64" if pa.types.is_timestamp(kind) else _DTYPES.get(str(kind), str(kind))
         with np.errstate(invalid="ignore"):
-            return self._assembly.of_rows(kind, values.astype(dtype), present)
+            numbers = memory((len(self),), np.dtype(dtype).type)
+            np.copyto(numbers, values, casting="unsafe")
+        return self._assembly.of_rows(kind, numbers, present)
 
 
 def rows_of(
@@ -234,6 +236,8 @@ def _both(flows: Flows, name: str) -> tuple[list[_Numbers], _Numbers]:
     (n1, low1, high1, sum1), (n2, low2, high2, sum2) = (
         [flows.number("series", 4 * place + part) for part in range(4)] for place in places
     )
+    if not n2.any():
+        return [n1, low1, high1, sum1], flows.squares[places[0]]
     squares = flows.squares[places[0]] + flows.squares[places[1]]
     with np.errstate(divide="ignore", invalid="ignore"):
         away = sum1 / n1 - sum2 / n2
@@ -301,14 +305,17 @@ def _first_packets(flows: Flows) -> _Columns:
     lengths = flows.counts[COUNTS["lengths"] :][:most].T[is_there]
     iats = flows.numbers[NUMBERS["iats"] :][:most].T[is_there]
     return {
-        "first_lengths": _lists(offsets, np.abs(lengths).astype(np.uint32), pa.uint32()),
-        "first_directions": _lists(offsets, (lengths < 0).astype(np.uint8), pa.uint8()),
-        "first_iats": _lists(offsets, iats, pa.int64()),
+        name: _lists(name, offsets, values)
+        for name, values in (
+            ("first_lengths", np.abs(lengths).astype(np.uint32)),
+            ("first_directions", (lengths < 0).astype(np.uint8)),
+            ("first_iats", iats),
+        )
     }
 
 
-def _lists(offsets: _Numbers, values: _Numbers, kind: pa.DataType) -> pa.Array[Any]:
-    inner = pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(values)], 0)
-    return pa.Array.from_buffers(
-        pa.list_(kind), len(offsets) - 1, [None, pa.py_buffer(offsets)], 0, children=[inner]
-    )
+def _lists(name: str, offsets: _Numbers, values: _Numbers) -> pa.Array[Any]:
+    kind = arrow_schema().field(name).type
+    inner = pa.Array.from_buffers(kind.value_type, len(values), [None, pa.py_buffer(values)], 0)
+    buffers = [None, pa.py_buffer(offsets)]
+    return pa.Array.from_buffers(kind, len(offsets) - 1, buffers, 0, children=[inner])

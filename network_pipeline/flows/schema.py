@@ -167,24 +167,45 @@ FLOW_SCHEMA_VERSION = hashlib.sha256(
 ).hexdigest()[:16]
 
 
+#: Columns that every flow has a value of, besides those of its first packets, which are lists.
+_ALWAYS = frozenset((
+    "flow_id", "source", "session", "community_id", "first_frame", "start_time", "end_time",
+    "src_ip", "dst_ip", "ip_version", "protocol", "part", "end_reason", "out_of_order",
+    "duplicates", "icmp_errors", "fragments", "duration", "subflows", "active_periods",
+    *(f"{name}_{side}" for side, _ in _DIRECTIONS
+      for name in ("packets", "bytes", "payload_bytes", "header_bytes", "payload_packets")),
+    *(f"{name}_{what}" for name in ("length", "payload", "active")
+      for what in ("min", "mean", "max")),
+    *(column.name for column in _fanout()),
+))  # fmt: skip
+
+
 @functools.cache
 def arrow_schema() -> pa.Schema:
-    """Return the schema of flows; the metadata of a field has its ``role`` and ``unit``."""
+    """Return the schema of flows; the metadata of a field has its ``role`` and ``unit``.
+
+    What every flow has a value of is not nullable: that need not be said of every row.
+    """
     import pyarrow as pa  # noqa: PLC0415
 
     types = {
         "string": pa.string(),
         "timestamp[ns, UTC]": pa.timestamp("ns", "UTC"),
-        "list<uint32>": pa.list_(pa.uint32()),
-        "list<uint8>": pa.list_(pa.uint8()),
-        "list<int64>": pa.list_(pa.int64()),
+        **{f"list<{kind}>": _list_of(kind) for kind in ("uint32", "uint8", "int64")},
     }
     fields = [
         pa.field(
             column.name,
             types.get(column.type) or pa.type_for_alias(column.type),
+            nullable=not (column.name in _ALWAYS or column.type.startswith("list")),
             metadata={"role": column.role, "unit": column.unit},
         )
         for column in FLOW_COLUMNS
     ]
     return pa.schema(fields, {"schema": FLOW_SCHEMA_VERSION})
+
+
+def _list_of(kind: str) -> pa.DataType:
+    import pyarrow as pa  # noqa: PLC0415
+
+    return pa.list_(pa.field("element", pa.type_for_alias(kind), nullable=False))
