@@ -16,7 +16,10 @@ cdef class Fanout:
     cdef int32_t[:, ::1] counts, entries, firsts
     cdef int64_t[::1] clocks
     cdef int64_t free_entry, used_entries, free_event, used_events, most
+    cdef int32_t looked
 
+    @cython.locals(found=int32_t, at=int)
+    cdef int look(self, uint64_t[::1] sources, int count) except -1 nogil
     @cython.locals(
         event=int64_t, entry=int64_t, source=uint64_t, host=uint64_t, port=uint64_t, window=int,
         field=int,
@@ -42,3 +45,5 @@ cdef class Fanout:
     cdef int64_t _entry(self, uint64_t key) except -2 nogil
     @cython.locals(bucket=uint64_t, before=int64_t)
     cdef int _free(self, int64_t entry) except -1 nogil
+
+cpdef uint64_t source_of(Key key, int64_t session) except? 0 nogil

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from network_pipeline.flows.fields import COUNTS, PORTS
+from network_pipeline.flows.fields import COUNTS, OF_KEY, PORTS
 from network_pipeline.flows.keys import Key, mixed
 from network_pipeline.flows.store import MOST_SESSIONS, Store
 
@@ -26,7 +26,7 @@ LONG_NS = 60_000_000_000
 _SHORT_NS = SHORT_NS
 _LONG_NS = LONG_NS
 _PORTS = PORTS
-_FANOUT = COUNTS["fanout"]
+_FANOUT = COUNTS["fanout"] - OF_KEY
 
 _NONE = -1
 _SHORT = 0
@@ -64,6 +64,15 @@ class Fanout:
         self.used_events = 0
         self.firsts = np.full((2, MOST_SESSIONS), _NONE, np.int32).data
         self.lasts = np.full(MOST_SESSIONS, _NONE, np.int32).data
+        self.looked = 0
+
+    def look(self, sources: memoryview, count: int) -> int:
+        """Read the buckets of some sources, as :meth:`Store.look` reads places."""
+        found = self.looked
+        for at in range(count):
+            found ^= self.buckets[sources[at] & self.mask]
+        self.looked = found
+        return 0
 
     def begin(self, store: Store, row: int, key: Key, session: int, clock: int) -> int:
         """Count a flow that begins, and write into its row what its source has begun."""
@@ -71,8 +80,7 @@ class Fanout:
         event = self._event(session)
         if event < 0:
             return 0
-        # Shifted, so that no session with one version is another with the other.
-        source = mixed(mixed(mixed(session << 3, key.version), key.src_high), key.src_low)
+        source = source_of(key, session)
         host = mixed(mixed(source ^ _HOST_KIND, key.dst_high), key.dst_low)
         port = mixed(source ^ _PORT_KIND, key.protocol << 16 | key.dst_port)
         entry = self._entry(source)
@@ -227,3 +235,9 @@ class Fanout:
         self.counts[entry, _NEXT] = self.free_entry
         self.free_entry = entry
         return 0
+
+
+def source_of(key: Key, session: int) -> int:
+    """Return what a source is known by."""
+    # Shifted, so that no session with one version is another with the other.
+    return mixed(mixed(mixed(session << 3, key.version), key.src_high), key.src_low)

@@ -15,6 +15,7 @@ from network_pipeline.flows.fields import (
     FLAGS,
     NUMBERS,
     OF_BEGINNING,
+    OF_KEY,
     OF_WHOLE,
     READ_NUMBERS,
     SERIES,
@@ -47,16 +48,9 @@ _START = NUMBERS["start"]
     NUMBERS[name] - OF_BEGINNING
     for name in ("end", "last", "last_of", "opened", "active_since", "fin_end", "header_bytes")
 )  # fmt: skip
-(
-    _SESSION, _VERSION, _PROTOCOL, _SRC_PORT, _DST_PORT, _KIND, _VLAN, _VLAN2, _ICMP_TYPE,
-    _ICMP_CODE, _IS_LOW_FIRST, _PART,
-) = map(
-    COUNTS.__getitem__,
-    (
-        "session", "version", "protocol", "src_port", "dst_port", "kind", "vlan", "vlan2",
-        "icmp_type", "icmp_code", "is_low_first", "part",
-    ),
-)  # fmt: skip
+_ICMP_TYPE, _ICMP_CODE, _IS_LOW_FIRST, _PART, _FANOUT = (
+    COUNTS[name] - OF_KEY for name in ("icmp_type", "icmp_code", "is_low_first", "part", "fanout")
+)
 (
     _IS_CLOSED, _ACKED, _OUT_OF_ORDER, _FRAGMENTS, _DUPLICATES, _SUBFLOWS, _DNS_QUERIES,
     _DNS_RESPONSES, _DNS_QTYPE_SEEN, _DNS_RCODE_SEEN,
@@ -76,7 +70,6 @@ _START = NUMBERS["start"]
         "timestamps",
     ),
 )  # fmt: skip
-_FANOUT = COUNTS["fanout"]
 _SIDE = SIDE[""]
 _SERIES = len(SERIES)
 _LENGTH, _LENGTH_BWD, _PAYLOAD, _PAYLOAD_BWD, _IAT, _IAT_FWD, _IAT_BWD, _ACTIVE, _IDLE = range(
@@ -104,14 +97,6 @@ def begin(store: Store, row: int, packets: Packets, key: Key) -> int:
     """Note what a flow is, of its first packet."""
     store.begun[row, _FIRST_FRAME] = packets.frame_number
     store.begun[row, _START] = packets.time
-    store.whole[row, _SESSION] = packets.session
-    store.whole[row, _VERSION] = packets.version
-    store.whole[row, _PROTOCOL] = packets.protocol
-    store.whole[row, _KIND] = key.kind
-    store.whole[row, _SRC_PORT] = key.src_port
-    store.whole[row, _DST_PORT] = key.dst_port
-    store.whole[row, _VLAN] = key.place >> 16 & 0xFFFF
-    store.whole[row, _VLAN2] = key.place & 0xFFFF
     store.whole[row, _ICMP_TYPE] = packets.icmp_type
     store.whole[row, _ICMP_CODE] = packets.icmp_code
     store.whole[row, _IS_LOW_FIRST] = key.is_low_first

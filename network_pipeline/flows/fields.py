@@ -5,8 +5,9 @@ A store has matrices with a row for each flow: ``WORDS`` (uint64) are what it is
 ``COUNTS`` (int32) all that is small, of which ``sides`` and ``lengths`` lie apart; sums of squared
 deviations (float64) are of ``SERIES``. Names that end in ``*2`` are two fields, of the direction of
 the flow's first packet and of the other one; ``sides`` are all fields of ``SIDE`` for each of them.
-In ``COUNTS`` and ``SIDE`` -1 is a fact that was not seen; what stands before ``reason`` there is of
-the whole flow, the rest of the part of it that goes on. From ``last`` and ``is_closed`` on, up to
+In ``COUNTS`` and ``SIDE`` -1 is a fact that was not seen; what stands before ``icmp_type`` there is
+said by the key and not kept, what stands before ``reason`` is of the whole flow, the rest of the
+part of it that goes on. From ``last`` and ``is_closed`` on, up to
 what lies apart, are those that nobody needs of a flow that has ended.
 """
 
@@ -79,10 +80,15 @@ COUNTS: Final = _places(
 #: Of ``NUMBERS`` and ``COUNTS``, how many at their beginning lie apart, of flows of any length.
 OF_BEGINNING: Final = NUMBERS["end"]
 OF_WHOLE: Final = COUNTS["reason"]
+#: Of ``COUNTS``, how many before those are only of flows that have ended.
+OF_KEY: Final = COUNTS["icmp_type"]
 
-#: What is kept of a flow's only packet if ``is_only``; ``numbers`` are six of TCP (:mod:`.kept`).
-KEPT: Final = _places(
-    ("is_only", "length", "payload_len", "header", "is_fragment", "has_tcp", "numbers*6")
+#: What is kept of a flow's only packet (:mod:`.kept`), in ``kept`` (int32) and, where ``is_only``,
+#: ``small`` (int16); ``flags`` are -1 without TCP. From ``window`` and ``wscale`` on it is what the
+#: direction's fields of the same names will be.
+KEPT: Final = _places(("length", "payload_len", "window", "mss"))
+SMALL: Final = _places(
+    ("is_only", "header", "is_fragment", "flags", "wscale", "sack_ok", "timestamps")
 )
 
 #: Columns of packets that flows are made of: numbers, which are -1 where they are absent.

@@ -1,7 +1,8 @@
 """The only packet of a flow, kept until there is a second one or the flow has ended.
 
 What one packet makes of a flow is mostly nothing, or the packet once more; in a flood that nobody
-answers all flows are such. So the packet is kept as it was read, and is added to a flow only then.
+answers all flows are such. So the packet is kept as it was read: it is added to a flow when there
+is a second one, and a flow that ends with it is written from what was kept (:mod:`.ended`).
 
 Compiled, see :mod:`network_pipeline.interpreted`.
 """
@@ -10,16 +11,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from network_pipeline.flows.fields import KEPT, NUMBERS, READ_NUMBERS, WORDS
+from network_pipeline.flows.fields import KEPT, NUMBERS, READ_NUMBERS, SMALL, WORDS
 from network_pipeline.flows.packets import Packets
 from network_pipeline.flows.store import Store
 
-(
-    _IS_ONLY, _LENGTH, _PAYLOAD_LEN, _HEADER, _IS_FRAGMENT, _HAS_TCP, _NUMBERS,
-) = map(
-    KEPT.__getitem__,
-    ("is_only", "length", "payload_len", "header", "is_fragment", "has_tcp", "numbers"),
-)  # fmt: skip
+_LENGTH, _PAYLOAD_LEN, _WINDOW, _MSS = map(
+    KEPT.__getitem__, ("length", "payload_len", "window", "mss")
+)
+_IS_ONLY, _HEADER, _IS_FRAGMENT, _FLAGS, _WSCALE, _SACK_OK, _TIMESTAMPS = map(
+    SMALL.__getitem__,
+    ("is_only", "header", "is_fragment", "flags", "wscale", "sack_ok", "timestamps"),
+)
 _FIRST_FRAME = NUMBERS["first_frame"]
 _START = NUMBERS["start"]
 _LAST_SEEN = WORDS["last_seen"]
@@ -31,6 +33,7 @@ _TCP_FLAGS, _TCP_WINDOW, _TCP_MSS, _TCP_WSCALE, _TCP_SACKOK, _TCP_TSVAL = map(
         "tcp_options_tsval",
     ),
 )  # fmt: skip
+_SYN = 2
 _FIN_OR_RST = 5
 
 
@@ -52,19 +55,21 @@ def is_plain(packets: Packets) -> int:
 def keep(store: Store, row: int, packets: Packets) -> int:
     """Keep the plain packet that a flow has begun with."""
     store.words[row, _LAST_SEEN] = packets.trace
-    store.kept[row, _IS_ONLY] = 1
     store.kept[row, _LENGTH] = packets.length
     store.kept[row, _PAYLOAD_LEN] = packets.payload_len
-    store.kept[row, _HEADER] = packets.header
-    store.kept[row, _IS_FRAGMENT] = 1 if packets.fragment > 0 or packets.more > 0 else 0
-    store.kept[row, _HAS_TCP] = packets.has_tcp
-    if packets.has_tcp:
-        store.kept[row, _NUMBERS] = packets.number(_TCP_FLAGS)
-        store.kept[row, _NUMBERS + 1] = packets.number(_TCP_WINDOW)
-        store.kept[row, _NUMBERS + 2] = packets.number(_TCP_MSS)
-        store.kept[row, _NUMBERS + 3] = packets.number(_TCP_WSCALE)
-        store.kept[row, _NUMBERS + 4] = packets.number(_TCP_SACKOK)
-        store.kept[row, _NUMBERS + 5] = 0 if packets.number(_TCP_TSVAL) >= 0 else -1
+    store.kept[row, _WINDOW] = packets.number(_TCP_WINDOW) if packets.has_tcp else -1
+    store.kept[row, _MSS] = -1
+    store.small[row, _IS_ONLY] = 1
+    store.small[row, _HEADER] = packets.header
+    store.small[row, _IS_FRAGMENT] = 1 if packets.fragment > 0 or packets.more > 0 else 0
+    store.small[row, _FLAGS] = packets.number(_TCP_FLAGS) if packets.has_tcp else -1
+    for field in range(_WSCALE, _TIMESTAMPS + 1):
+        store.small[row, field] = -1
+    if packets.has_tcp and packets.number(_TCP_FLAGS) & _SYN:
+        store.kept[row, _MSS] = packets.number(_TCP_MSS)
+        store.small[row, _WSCALE] = packets.number(_TCP_WSCALE)
+        store.small[row, _SACK_OK] = 1 if packets.number(_TCP_SACKOK) > 0 else 0
+        store.small[row, _TIMESTAMPS] = 1 if packets.number(_TCP_TSVAL) >= 0 else 0
     return 0
 
 
@@ -75,14 +80,13 @@ def recall(store: Store, row: int, packets: Packets) -> int:
     packets.trace = store.words[row, _LAST_SEEN]
     packets.length = store.kept[row, _LENGTH]
     packets.payload_len = store.kept[row, _PAYLOAD_LEN]
-    packets.header = store.kept[row, _HEADER]
-    packets.more = store.kept[row, _IS_FRAGMENT]
-    packets.has_tcp = store.kept[row, _HAS_TCP]
-    if packets.has_tcp:
-        packets.numbers[_TCP_FLAGS, 0] = store.kept[row, _NUMBERS]
-        packets.numbers[_TCP_WINDOW, 0] = store.kept[row, _NUMBERS + 1]
-        packets.numbers[_TCP_MSS, 0] = store.kept[row, _NUMBERS + 2]
-        packets.numbers[_TCP_WSCALE, 0] = store.kept[row, _NUMBERS + 3]
-        packets.numbers[_TCP_SACKOK, 0] = store.kept[row, _NUMBERS + 4]
-        packets.numbers[_TCP_TSVAL, 0] = store.kept[row, _NUMBERS + 5]
+    packets.header = store.small[row, _HEADER]
+    packets.more = store.small[row, _IS_FRAGMENT]
+    packets.has_tcp = 1 if store.small[row, _FLAGS] >= 0 else 0
+    packets.numbers[_TCP_FLAGS, 0] = store.small[row, _FLAGS]
+    packets.numbers[_TCP_WINDOW, 0] = store.kept[row, _WINDOW]
+    packets.numbers[_TCP_MSS, 0] = store.kept[row, _MSS]
+    packets.numbers[_TCP_WSCALE, 0] = store.small[row, _WSCALE]
+    packets.numbers[_TCP_SACKOK, 0] = store.small[row, _SACK_OK]
+    packets.numbers[_TCP_TSVAL, 0] = 0 if store.small[row, _TIMESTAMPS] > 0 else -1
     return 0

@@ -17,7 +17,7 @@ import numpy as np
 
 from network_pipeline.flows import fields
 from network_pipeline.flows.ended import ROOM, Ended
-from network_pipeline.flows.fanout import Fanout
+from network_pipeline.flows.fanout import Fanout, source_of
 from network_pipeline.flows.features import (
     add,
     add_dns,
@@ -30,11 +30,12 @@ from network_pipeline.flows.features import (
 )
 from network_pipeline.flows.fields import (
     COUNTS,
-    KEPT,
     NUMBERS,
     OF_BEGINNING,
+    OF_KEY,
     OF_WHOLE,
     READ_NUMBERS,
+    SMALL,
 )
 from network_pipeline.flows.fragments import Fragments
 from network_pipeline.flows.kept import is_plain, keep, no_packets, recall
@@ -51,12 +52,12 @@ _DNS_QR = READ_NUMBERS.index("dns_qr")
 _FIRST_FRAME = NUMBERS["first_frame"]
 _OPENED = NUMBERS["opened"] - OF_BEGINNING
 _NAME = NUMBERS["name"] - OF_BEGINNING
-_IS_LOW_FIRST = COUNTS["is_low_first"]
-_PART = COUNTS["part"]
+_IS_LOW_FIRST = COUNTS["is_low_first"] - OF_KEY
+_PART = COUNTS["part"] - OF_KEY
 _IS_CLOSED = COUNTS["is_closed"] - OF_WHOLE
 _REASON = COUNTS["reason"] - OF_WHOLE
 _ICMP_ERRORS = COUNTS["icmp_errors"] - OF_WHOLE
-_IS_ONLY = KEPT["is_only"]
+_IS_ONLY = SMALL["is_only"]
 
 _BY_IDLE = fields.IDLE
 _BY_ACTIVE = fields.ACTIVE
@@ -68,10 +69,11 @@ _NO_IP = fields.WITHOUT_FLOW.index("no IP header")
 _NO_TIME = fields.WITHOUT_FLOW.index("no time")
 
 _NONE = -1
-_NO_FLOW = 0  # a row of the store
 _NO_CLOCK = -(2**63)
 
 _ROOM = ROOM
+#: Packets whose flows are looked for at once, and flows that are looked for as they end.
+_AHEAD = 32
 #: Most flows that one packet ends besides those that waited.
 _MOST_AT_ONCE = 2
 
@@ -102,6 +104,8 @@ class Meter:
         self.fragments = Fragments()
         self.key = Key()
         self.recalled = no_packets()
+        self.hashes = np.zeros(_AHEAD, np.uint64).data
+        self.sources = np.zeros(_AHEAD, np.uint64).data
         self.clocks = np.full(MOST_SESSIONS, _NO_CLOCK, np.int64).data
         self.first = 0  # no session before it has flows
         self.ended = Ended()
@@ -133,7 +137,11 @@ class Meter:
         there were ``before``, and one.
         """
         with nogil:
+            seen = row if self.store.is_large() else rows
             while row < rows:
+                if row == seen:
+                    seen = min(row + _AHEAD, rows)
+                    self._look(packets, row, seen)
                 has_ip = packets.read(row)
                 if not packets.has_time():
                     self.without_flow[_NO_TIME] += 1
@@ -148,8 +156,26 @@ class Meter:
                 row += 1
         return row
 
+    def _look(self, packets: Packets, row: int, rows: int) -> int:
+        """Look where the flows of the next packets are, all at once.
+
+        To wait for each from memory, as flows of a flood are found, takes half of the time.
+        """
+        count = 0
+        for each in range(row, rows):
+            if packets.read(each):
+                packets.fill(self.key)
+                self.hashes[count] = self.key.hash
+                self.sources[count] = source_of(self.key, packets.session)
+                count += 1
+        self.store.look(self.hashes, count)
+        return self.fanout.look(self.sources, count)
+
     def finish(self, session: int) -> int:
-        """End flows of a session, those that are open first; return whether all of them have."""
+        """End flows of a session, those that are open first; return whether all of them have.
+
+        No packet may come before all sessions that have flows are finished.
+        """
         with nogil:
             done = self._end_list(2 * session, _BY_FORCE)
             if done:
@@ -157,11 +183,11 @@ class Meter:
         return done
 
     def _end_list(self, number: int, reason: int) -> int:
-        while self.store.heads[number] >= 0:
-            if self.ended.count == _ROOM:
-                return 0
-            self._end(self.store.heads[number], reason)
-        return 1
+        row = self.store.heads[number]
+        while row >= 0 and self.ended.count < _ROOM:
+            self._give(row, reason)
+            row = self.store.drop_first(number)
+        return 1 if row < 0 else 0
 
     def _advance(self, session: int, time: int) -> int:
         """Set the clock and end what has waited too long; return whether there was room."""
@@ -181,25 +207,18 @@ class Meter:
         return 1 if self.ended.count < _ROOM - _MOST_AT_ONCE else 0
 
     def _end(self, row: int, reason: int) -> int:
+        if self.ended.count % _AHEAD == 0 and self.store.is_large():
+            self.store.look_behind(row, _AHEAD)
         self._give(row, reason)
         return self.store.remove(row)
 
     def _give(self, row: int, reason: int) -> int:
         """Copy a flow to those that have ended."""
-        of = row
-        if self.store.kept[row, _IS_ONLY]:
-            self._add_kept(row, _NO_FLOW)
-            of = _NO_FLOW
-        end_period(self.store, of)
-        self.store.counts[of, _REASON] = reason
-        return self.ended.give(self.store, row, of)
-
-    def _add_kept(self, row: int, to: int) -> int:
-        """Add the packet that was kept of a flow to a row that has none."""
-        recall(self.store, row, self.recalled)
-        begin_part(self.store, to, self.recalled, self.store.touched[row])
-        add(self.store, to, self.recalled, 0, self.pause)
-        return add_tcp(self.store, to, self.recalled, 0) if self.recalled.has_tcp else 0
+        if self.store.small[row, _IS_ONLY]:
+            return self.ended.give_kept(self.store, row, reason)
+        end_period(self.store, row)
+        self.store.counts[row, _REASON] = reason
+        return self.ended.give(self.store, row)
 
     def _add(self, packets: Packets, before: int, named: memoryview) -> int:
         """Add a packet to its flow; return the flow's first frame."""
@@ -237,7 +256,7 @@ class Meter:
                 self.packets += 1
                 keep(self.store, row, packets)
                 return self.store.touch(row, 2 * packets.session, clock)
-            self.store.kept[row, _IS_ONLY] = 0
+            self.store.small[row, _IS_ONLY] = 0
             begin_part(self.store, row, packets, clock)
         if is_duplicate(self.store, row, packets, direction):
             self.duplicates += 1
@@ -257,9 +276,13 @@ class Meter:
 
     def _fill(self, row: int) -> int:
         """Make a flow of which a packet is kept as any other."""
-        if self.store.kept[row, _IS_ONLY]:
-            self._add_kept(row, row)
-            self.store.kept[row, _IS_ONLY] = 0
+        if self.store.small[row, _IS_ONLY]:
+            self.store.small[row, _IS_ONLY] = 0
+            recall(self.store, row, self.recalled)
+            begin_part(self.store, row, self.recalled, self.store.touched[row])
+            add(self.store, row, self.recalled, 0, self.pause)
+            if self.recalled.has_tcp:
+                add_tcp(self.store, row, self.recalled, 0)
         return 0
 
     def _row_of_fragment(self, place: int) -> int:

@@ -173,7 +173,7 @@ class Recording:
 
     def _write_ended(self) -> None:
         ended = self._meter.ended
-        count = ended.take()
+        count = ended.count
         if not count:
             return
         flows = Flows(
@@ -189,6 +189,7 @@ class Recording:
             for row, name in zip(rows.tolist(), named[rows].tolist(), strict=True)
         }
         self._flows.append(rows_of(flows, self._sessions, names, self._community))
+        ended.clear()
         self._counters.add("flows", count)
 
     def _count(self) -> None:

@@ -6,8 +6,9 @@ of its places as the flows need, so that they stay in the processor's cache. Eve
 lists, of flows that are open and of those that TCP has closed, each with the flow that waits
 longest at its head; so what is to end is always found there. Memory is that of ``most`` flows, but
 the system gives it page by page when it is first written, and rows that became free are used first.
-A flow of one packet has only ``words``, ``begun``, ``whole`` and its packet, ``kept``: all else,
-three quarters of it, is first written when there is a second one (:mod:`.meter`).
+A flow of one packet has only ``words``, ``begun``, ``whole`` and its packet, ``kept`` and
+``small``: all else, four fifths of it, is first written when there is a second one
+(:mod:`.meter`).
 
 Compiled, see :mod:`network_pipeline.interpreted`.
 """
@@ -24,9 +25,11 @@ from network_pipeline.flows.fields import (
     KEPT,
     NUMBERS,
     OF_BEGINNING,
+    OF_KEY,
     OF_WHOLE,
     SERIES,
     SIDE,
+    SMALL,
     WORDS,
 )
 from network_pipeline.flows.keys import Key
@@ -36,39 +39,42 @@ MOST_SESSIONS = 65_536
 
 _NONE = -1
 _LEAST_PLACES = 1 << 12
+#: Of 1 MiB and more.
+_LARGE = 1 << 17
 _ROW = 0xFFFF_FFFF
 
 
 class Store:
-    """Room for ``most`` flows; row 0 is none's."""
+    """Room for ``most`` flows."""
 
     def __init__(self, most: int) -> None:
         size = 1 << (2 * most - 1).bit_length()
         self.most = most
-        rows = 1 + most
         self.live = 0
         self.mask = min(size, _LEAST_PLACES) - 1
         self.index = np.zeros(size, np.uint64).data
-        self.tags = np.empty(rows, np.uint32).data
-        self.words = np.empty((rows, WORDS[""]), np.uint64).data
-        self.begun = np.empty((rows, OF_BEGINNING), np.int64).data
-        self.whole = np.empty((rows, OF_WHOLE), np.int32).data
-        self.kept = np.empty((rows, KEPT[""]), np.int32).data
-        self.numbers = np.empty((rows, NUMBERS["iats"] - OF_BEGINNING), np.int64).data
-        self.counts = np.empty((rows, COUNTS["sides"] - OF_WHOLE), np.int32).data
-        self.sides = np.empty((2, rows, SIDE[""]), np.int32).data
-        self.lengths = np.empty((FIRST_PACKETS, rows), np.int32).data
-        self.iats = np.empty((rows, FIRST_PACKETS), np.int64).data
-        self.series = np.zeros((len(SERIES), rows, 4), np.int64).data
-        self.squares: Any = np.empty((len(SERIES), rows), np.float64).data
-        self.before = np.empty(rows, np.int32).data
-        self.behind = np.empty(rows, np.int32).data
-        self.lists = np.empty(rows, np.int32).data
-        self.touched = np.empty(rows, np.int64).data
+        self.tags = np.empty(most, np.uint32).data
+        self.words = np.empty((most, WORDS[""]), np.uint64).data
+        self.begun = np.empty((most, OF_BEGINNING), np.int64).data
+        self.whole = np.empty((most, OF_WHOLE - OF_KEY), np.int32).data
+        self.kept = np.empty((most, KEPT[""]), np.int32).data
+        self.small = np.empty((most, SMALL[""]), np.int16).data
+        self.numbers = np.empty((most, NUMBERS["iats"] - OF_BEGINNING), np.int64).data
+        self.counts = np.empty((most, COUNTS["sides"] - OF_WHOLE), np.int32).data
+        self.sides = np.empty((2, most, SIDE[""]), np.int32).data
+        self.lengths = np.empty((FIRST_PACKETS, most), np.int32).data
+        self.iats = np.empty((most, FIRST_PACKETS), np.int64).data
+        self.series = np.zeros((len(SERIES), most, 4), np.int64).data
+        self.squares: Any = np.empty((len(SERIES), most), np.float64).data
+        self.before = np.empty(most, np.int32).data
+        self.behind = np.empty(most, np.int32).data
+        self.lists = np.empty(most, np.int32).data
+        self.touched = np.empty(most, np.int64).data
         self.heads = np.full(2 * MOST_SESSIONS, _NONE, np.int32).data
         self.tails = np.full(2 * MOST_SESSIONS, _NONE, np.int32).data
         self.free = _NONE
-        self.used = 1
+        self.used = 0
+        self.looked = 0  # so that what is read is used
 
     def find(self, key: Key) -> int:
         """Return the row of a key, -1 where there is none."""
@@ -82,6 +88,31 @@ class Store:
             at = at + 1 & self.mask
         return _NONE
 
+    def is_large(self) -> int:
+        """Return whether the table is larger than a processor's cache, so that looking pays."""
+        return 1 if self.mask >= _LARGE else 0
+
+    def look(self, hashes: memoryview, count: int) -> int:
+        """Read the places of the table where some hashes begin, to have them in the cache.
+
+        Nothing waits for one before it reads the next: the processor fetches several at once.
+        """
+        found = self.looked
+        for at in range(count):
+            found ^= self.index[hashes[at] >> 32 & self.mask]
+        self.looked = found
+        return 0
+
+    def look_behind(self, row: int, count: int) -> int:
+        """Read the places of rows in a list, from one on, as :meth:`look` does."""
+        found = self.looked
+        while row >= 0 and count > 0:
+            found ^= self.index[self.tags[row] & self.mask]
+            row = self.behind[row]
+            count -= 1
+        self.looked = found
+        return 0
+
     def _is(self, row: int, key: Key) -> int:
         if self.words[row, 0] != key.low_high or self.words[row, 1] != key.low_low:
             return 0
@@ -91,7 +122,7 @@ class Store:
 
     def has_room(self) -> int:
         """Return whether a row is free."""
-        return 1 if self.free >= 0 or self.used <= self.most else 0
+        return 1 if self.free >= 0 or self.used < self.most else 0
 
     def add(self, key: Key) -> int:
         """Return a free row, in which the key is, for a flow that is not in the store."""
@@ -128,7 +159,7 @@ class Store:
         for at in range(self.mask + 1):
             self.index[at] = 0
         self.mask = 2 * self.mask + 1
-        for row in range(1, self.used):
+        for row in range(self.used):
             if self.lists[row] >= 0:
                 self._place(row)
         return 0
@@ -144,6 +175,31 @@ class Store:
         self.lists[row] = _NONE
         self.behind[row] = self.free
         self.free = row
+        return 0
+
+    def drop_first(self, number: int) -> int:
+        """Take the first flow from a list; return the next one, -1 where there is none.
+
+        It stays in the table, which is emptied with the last flow of all.
+        """
+        first = self.heads[number]
+        row = self.behind[first]
+        self.lists[first] = _NONE
+        self.heads[number] = row
+        if row < 0:
+            self.tails[number] = _NONE
+        self.live -= 1
+        if self.live == 0:
+            self._clear()
+        return row
+
+    def _clear(self) -> int:
+        """Empty the table; all rows are free."""
+        for at in range(self.mask + 1):
+            self.index[at] = 0
+        self.mask = min(len(self.index), _LEAST_PLACES) - 1
+        self.free = _NONE
+        self.used = 0
         return 0
 
     def _empty(self, at: int) -> int:

@@ -163,11 +163,12 @@ class CommunityIds:
     def _write(self, out: memoryview, flow: int, lane: int) -> int:
         out[flow, 0] = _ONE
         out[flow, 1] = _COLON
-        for place in range(_DIGITS):
-            word = 6 * place // 32
-            pair = self.digest[word, lane]
-            pair = pair << 32 | self.digest[word + 1, lane]
-            out[flow, 2 + place] = _BASE64[pair >> 58 - 6 * place % 32 & 63]
+        with boundscheck(False):
+            for place in range(_DIGITS):
+                word = 6 * place // 32
+                pair = self.digest[word, lane]
+                pair = pair << 32 | self.digest[word + 1, lane]
+                out[flow, 2 + place] = _BASE64[pair >> 58 - 6 * place % 32 & 63]
         out[flow, 2 + _DIGITS] = _EQUALS
         return 0
 

@@ -102,6 +102,15 @@ def flows_of(packets: Iterable[Timed], settings: FlowSettings | None = None, **h
     return flows_of_rows(rows_of(frames(packets)), settings, **how)
 
 
+def table_of(packets: Iterable[Timed]) -> pa.Table:
+    """Return the rows of flows: of many, faster than one by one."""
+    flows = Collected()
+    made = Recording(recording.Targets(flows), FlowSettings(), Counters(*recording.COUNTED))
+    made.append(rows_of(frames(packets)))
+    made.finish()
+    return pa.Table.from_batches(flows.batches)
+
+
 # -- packets ---------------------------------------------------------------------------------------
 
 CLIENT, SERVER = "192.0.2.1", "198.51.100.7"
@@ -126,12 +135,18 @@ def udp(*, back: bool = False, data: bytes = b"", ports: tuple[int, int] = (40_0
 
 
 _DATAGRAM = bytes(udp())
-_SPORT_AT = 14 + 20
+_SRC_AT, _SPORT_AT = 14 + 12, 14 + 20
 
 
-def datagram(port: int) -> bytes:
-    """Return an empty datagram from a port of the client, faster than scapy makes one."""
-    return _DATAGRAM[:_SPORT_AT] + port.to_bytes(2, "big") + _DATAGRAM[_SPORT_AT + 2 :]
+def datagram(port: int, host: int = 1) -> bytes:
+    """Return an empty datagram from a port of the client, faster than scapy makes one.
+
+    ``host`` is the last octet of the client's address.
+    """
+    made = bytearray(_DATAGRAM)
+    made[_SRC_AT + 3] = host
+    made[_SPORT_AT : _SPORT_AT + 2] = port.to_bytes(2)
+    return bytes(made)
 
 
 def connection(start: float = 0, ports: tuple[int, int] = PORTS) -> list[Timed]:

@@ -152,6 +152,26 @@ def test_more_flows_than_wait_to_be_written() -> None:
     assert {flow["end_reason"] for flow in made.flows[:-1]} == {1}
 
 
+def test_more_flows_than_a_cache_has_room_for() -> None:
+    """Two hosts send from each of many ports, from every third one twice; later from some more."""
+    ends = [(host, port) for host in (1, 2) for port in range(1, 60_001)]
+    twice, late = ends[::3], ends[:100]
+    steps = [(second, making.datagram(port, host))
+             for second, those in ((0, ends), (1, twice), (200, late))
+             for host, port in those]  # fmt: skip
+    flows = making.table_of(steps)
+    once = [number for number in range(len(ends)) if number % 3]
+    firsts = [*once, *range(0, len(ends), 3), *range(len(steps) - 100, len(steps))]
+    assert flows["first_frame"].to_pylist() == [number + 1 for number in firsts]
+    packets = [1] * len(once) + [2] * len(twice) + [1] * 100
+    assert flows["packets_fwd"].to_pylist() == packets
+    gaps = [making.SECOND if count == 2 else None for count in packets]
+    assert flows["iat_max"].to_pylist() == gaps
+    assert flows["src_port"].to_pylist()[:-100] == [ends[number][1] for number in firsts[:-100]]
+    begun = [ends[number][1] for number in firsts[:-100]] + list(range(1, 101))
+    assert flows["fanout_flows_10s"].to_pylist() == begun
+
+
 @pytest.mark.parametrize("most", [1, 7, 100, 5000])
 def test_a_table_that_is_always_full_loses_nothing(most: int) -> None:
     steps = [(0.001 * step, making.datagram(1 + step * 7919 % 700)) for step in range(3000)]

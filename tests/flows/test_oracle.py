@@ -19,8 +19,11 @@ from scapy.packet import Packet
 
 from network_pipeline.capture.pcap import CaptureFile, DamagedCapture
 from network_pipeline.decode.columnar import decode_batch
-from network_pipeline.flows.recording import FlowSettings
+from network_pipeline.flows import recording
+from network_pipeline.flows.recording import FlowSettings, Recording, Targets
+from network_pipeline.flows.schema import arrow_schema
 from network_pipeline.frames import Frame
+from network_pipeline.metrics import Counters
 from tests.decode import captures
 from tests.flows import making, oracle
 from tests.flows.making import ETHER, SECOND, Timed
@@ -46,8 +49,10 @@ def check(
     assert made.ids == told.ids
     assert {flow["flow_id"] for flow in made.flows} == set(expected)
     assert len(made.flows) == len(expected)
+    always = [field.name for field in arrow_schema() if not field.nullable]
     for flow in made.flows:
         _compare(flow, expected[flow["flow_id"]])
+        assert all(flow[name] is not None for name in always)
     return made
 
 
@@ -70,6 +75,7 @@ def _compare(flow: making.Row, expected: oracle.Row) -> None:
 
 _V4 = ("192.0.2.1", "192.0.2.2", "198.51.100.7")
 _ARP = ARP(hwsrc=ETHER.src, psrc=_V4[0], hwdst=ETHER.dst, pdst=_V4[1])
+_OTHER_SESSION = "0c0ffee0-0000-4000-8000-000000000000"
 _V6 = ("2001:db8::1", "2001:db8::2", "fe80::3")
 
 
@@ -215,18 +221,30 @@ def test_flows_of_one_packet_and_of_one_more() -> None:
     assert {1, 2} <= {flow["packets_fwd"] + flow["packets_bwd"] for flow in made.flows}
 
 
+def test_what_was_written_before_leaves_nothing_behind() -> None:
+    """Flows of one packet are written where others were: those of a session that ended before."""
+    rng = random.Random(12)
+    alone = [(float(port), bytes(ETHER / _ip(rng) / UDP(sport=port))) for port in range(300)]
+    rows = making.rows_of(making.frames(alone))
+    flows = making.Collected()
+    made = Recording(Targets(flows), FlowSettings(), Counters(*recording.COUNTED), joins=True)
+    for each in (making.rows_of(making.frames(traffic(4, 600, 0.1)), _OTHER_SESSION), rows):
+        made.append(each)
+        made.finish()
+    assert flows.batches[-1].to_pylist() == making.flows_of_rows(rows).flows
+
+
 def test_sessions_that_are_joined_in_one_another_are_flows_of_their_own() -> None:
     frames = making.frames(traffic(3, 400, 0.3))
-    other = "0c0ffee0-0000-4000-8000-000000000000"
     parts = [
         making.rows_of(frames[place : place + 5], session)
         for place in range(0, len(frames), 5)
-        for session in (making.SESSION, other)
+        for session in (making.SESSION, _OTHER_SESSION)
     ]
     rows = pa.Table.from_batches(parts).unify_dictionaries().combine_chunks().to_batches()[0]
     made = check(rows, FlowSettings(3, 10, 1), oracle.Limits(3 * SECOND, 10 * SECOND, SECOND))
     sessions = [flow["session"] for flow in made.flows]
-    assert sessions.count(making.SESSION) == sessions.count(other) == len(sessions) / 2
+    assert sessions.count(making.SESSION) == sessions.count(_OTHER_SESSION) == len(sessions) / 2
 
 
 # -- captures --------------------------------------------------------------------------------------
