@@ -34,7 +34,8 @@ _TCP_FLAGS, _TCP_WINDOW, _TCP_MSS, _TCP_WSCALE, _TCP_SACKOK, _TCP_TSVAL = map(
     ),
 )  # fmt: skip
 _SYN = 2
-_FIN_OR_RST = 5
+#: FIN, RST, and bits that are none of the nine flags: there is no room for them.
+_NOT_KEPT = 0xFFFF_FE05
 
 
 def no_packets() -> Packets:
@@ -49,7 +50,7 @@ def is_plain(packets: Packets) -> int:
     """Return whether all that a flow needs of a packet can be kept: no DNS, and no end of TCP."""
     if packets.number(_DNS_QR) >= 0:
         return 0
-    return 0 if packets.has_tcp and packets.number(_TCP_FLAGS) & _FIN_OR_RST else 1
+    return 0 if packets.has_tcp and packets.number(_TCP_FLAGS) & _NOT_KEPT else 1
 
 
 def keep(store: Store, row: int, packets: Packets) -> int:

@@ -221,6 +221,16 @@ def test_flows_of_one_packet_and_of_one_more() -> None:
     assert {1, 2} <= {flow["packets_fwd"] + flow["packets_bwd"] for flow in made.flows}
 
 
+def test_flags_that_no_decoder_writes() -> None:
+    rows = making.rows_of(making.frames([(0, making.tcp("S")), (1, making.tcp("SA", back=True))]))
+    for many in (1, 2):
+        for flags in (0x8002, 0xFFFF):
+            some = rows.slice(0, many)
+            place = some.schema.get_field_index("tcp_flags")
+            forged = pa.array([flags] * many, pa.uint16())
+            check(some.set_column(place, "tcp_flags", forged), FlowSettings(), oracle.Limits())
+
+
 def test_what_was_written_before_leaves_nothing_behind() -> None:
     """Flows of one packet are written where others were: those of a session that ended before."""
     rng = random.Random(12)
