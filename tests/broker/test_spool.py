@@ -181,7 +181,8 @@ def test_a_start_does_not_wait_for_a_broker_that_says_nothing(
         agent = Agent(settings, limits(place)).start()
         agent.give(range(300))
         agent.await_spooled(300)
-        assert "meanwhile packets wait in" not in caplog.text  # it is still being asked
+        # It is still being asked; what other tests left behind may say so of theirs.
+        assert f"localhost:{port}" not in caplog.text
         assert agent.stop(0.1) == {"spooled": 300}
 
 
