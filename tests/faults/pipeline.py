@@ -35,6 +35,9 @@ from tests.broker import flow
 #: How long what a killed processor held stays its own: short, so that tests need not wait long.
 VISIBILITY = {"network_pipeline.broker.streams.VISIBILITY_SECONDS": 2.0}
 
+#: Counts more often than captures and processors come with.
+TALKATIVE = {"network_pipeline.report.INTERVAL_SECONDS": 0.2}
+
 #: What agents and processors say.
 LOST, BACK = "lost the broker at", "connected to the broker at"
 

@@ -11,7 +11,7 @@ import pytest
 from network_pipeline.settings import BrokerSettings
 from tests import servers
 from tests.broker.conftest import unique_queue
-from tests.faults.pipeline import BACK, LOST, Pipeline, assert_nothing_is_missing
+from tests.faults.pipeline import BACK, LOST, TALKATIVE, Pipeline, assert_nothing_is_missing
 
 
 def engine_of(pipeline: Pipeline) -> str:
@@ -72,7 +72,7 @@ def test_what_a_redis_without_aof_forgets_is_named(
 ) -> None:
     pipeline, redis = forgetful
     processor = pipeline.process()
-    capture = pipeline.capture(constants={"network_pipeline.report.INTERVAL_SECONDS": 0.2})
+    capture = pipeline.capture(constants=TALKATIVE)
     pipeline.send(100)
     pipeline.await_rows(100)
     processor.end()

@@ -10,13 +10,10 @@ import pytest
 from network_pipeline.privileges import NOBODY
 from tests import servers
 from tests.dataset import tmpfs
-from tests.faults.pipeline import Pipeline, assert_nothing_is_missing
+from tests.faults.pipeline import TALKATIVE, Pipeline, assert_nothing_is_missing
 
 #: Less memory than a capture comes with, and its counts more often.
-SMALL = {
-    "network_pipeline.broker.buffer.MAX_MESSAGES": 400,
-    "network_pipeline.report.INTERVAL_SECONDS": 0.2,
-}
+SMALL = {"network_pipeline.broker.buffer.MAX_MESSAGES": 400, **TALKATIVE}
 #: A processor that tells of each time a disk was full.
 OUTSPOKEN = {"network_pipeline.processor._SAY_SECONDS": 0.0}
 FAILS, WRITES = "nothing is acknowledged until it can be written", "writing again"

@@ -9,10 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults.pipeline import Pipeline, assert_nothing_is_missing
-
-#: Counts more often than a processor comes with.
-TALKATIVE = {"network_pipeline.report.INTERVAL_SECONDS": 0.2}
+from tests.faults.pipeline import TALKATIVE, Pipeline, assert_nothing_is_missing
 
 
 def dedupe(pipeline: Pipeline, tmp_path: Path) -> Path:
